@@ -1,0 +1,131 @@
+package control
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"time"
+)
+
+// Client talks to one living daemon.
+type Client struct {
+	socket string
+	name   string // mount point if known, else the socket
+}
+
+// Find returns a client for the daemon that serves mountpoint, or KindNoDaemon.
+func Find(dir, mountpoint string) (*Client, error) {
+	c := &Client{socket: socketPath(dir, mountpoint), name: mountpoint}
+	all, err := sockets(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range all {
+		if s == c.socket && !sweep(s) {
+			return c, nil
+		}
+	}
+	return nil, &Error{Op: "find the mount at", Path: mountpoint, Kind: KindNoDaemon,
+		Err: errors.New("no kmsfs daemon of yours serves it"), Help: "see what is mounted: kmsfs status"}
+}
+
+// List returns clients for every living daemon of this user.
+func List(dir string) ([]*Client, error) {
+	all, err := sockets(dir)
+	if err != nil {
+		return nil, err
+	}
+	var alive []*Client
+	for _, s := range all {
+		if !sweep(s) {
+			alive = append(alive, &Client{socket: s, name: s})
+		}
+	}
+	return alive, nil
+}
+
+// Status asks for the state of the mount.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	conn, res, err := c.ask(ctx, requestStatus)
+	if err != nil {
+		return Status{}, err
+	}
+	conn.Close()
+	if res.Status == nil {
+		return Status{}, c.fail(KindIO, errors.New("the daemon sent no status"))
+	}
+	return *res.Status, nil
+}
+
+// Unmount asks the daemon to detach its mount and returns when the daemon is gone: everything is
+// written, the keys are wiped, the grant is retired. A mount in use gives KindBusy.
+func (c *Client) Unmount(ctx context.Context) error {
+	conn, _, err := c.ask(ctx, requestUnmount)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Unix(1, 0)) })()
+	if _, err := io.Copy(io.Discard, conn); err != nil {
+		return c.fail(KindIO, errors.New("unmounted, but the daemon has not ended yet"))
+	}
+	return nil
+}
+
+// ask sends a request and reads the answer. The connection is closed unless err is nil.
+func (c *Client) ask(ctx context.Context, what string) (net.Conn, response, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", c.socket)
+	if err != nil {
+		return nil, response{}, c.fail(KindIO, err)
+	}
+	res, err := exchange(ctx, conn, what)
+	if err == nil {
+		err = c.refusal(res)
+	} else {
+		err = c.fail(KindIO, err)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, response{}, err
+	}
+	return conn, res, nil
+}
+
+// exchange sends a request on conn and reads one line.
+func exchange(ctx context.Context, conn net.Conn, what string) (response, error) {
+	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+	var res response
+	if err := json.NewEncoder(conn).Encode(request{Request: what}); err != nil {
+		return res, err
+	}
+	line, err := bufio.NewReader(io.LimitReader(conn, maxMessage)).ReadBytes('\n')
+	if err != nil {
+		return res, err
+	}
+	return res, json.Unmarshal(line, &res)
+}
+
+// refusal turns a negative answer into an error.
+func (c *Client) refusal(res response) error {
+	switch res.Code {
+	case "":
+		return nil
+	case codeBusy:
+		return c.fail(KindBusy, errors.New(res.Message))
+	}
+	return c.fail(KindRefused, errors.New(res.Message))
+}
+
+func (c *Client) fail(k Kind, err error) error {
+	return &Error{Op: "talk to the daemon of", Path: c.name, Kind: k, Err: err}
+}
+
+// escapeGlob quotes what filepath.Glob would read as a pattern.
+func escapeGlob(s string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(s)
+}

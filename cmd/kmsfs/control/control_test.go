@@ -1,0 +1,154 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// mountStub stands for the mount: what it answers is the test's input.
+type mountStub struct {
+	status  Status
+	unmount error
+}
+
+func (m mountStub) Status() Status { return m.status }
+func (m mountStub) Unmount() error { return m.unmount }
+
+func claim(t *testing.T, dir, mountpoint string) *Server {
+	t.Helper()
+	s, err := Claim(dir, mountpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// runtimeDir is short, because socket names are limited to 107 bytes.
+func runtimeDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "kc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return filepath.Join(dir, "run")
+}
+
+func TestStatusOfAClaimedMountPointIsFoundByItsPath(t *testing.T) {
+	dir := runtimeDir(t)
+	want := Status{PID: 7, Volume: "vol-1", Mountpoint: "/mnt/ä b", KeysHeld: 1, Files: []OpenFile{{Path: "/a", Handles: 2}}}
+	s := claim(t, dir, want.Mountpoint)
+	go s.Serve(mountStub{status: want})
+	c, err := Find(dir, want.Mountpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := c.Status(context.Background())
+	if err != nil || got.Volume != want.Volume || got.Files[0] != want.Files[0] || got.PID != 7 {
+		t.Fatalf("status %+v, %v", got, err)
+	}
+	if _, err := Find(dir, "/mnt/other"); !errors.Is(err, &Error{Kind: KindNoDaemon}) {
+		t.Fatalf("another mount point: %v", err)
+	}
+}
+
+func TestSecondClaimOfAMountPointIsRefused(t *testing.T) {
+	dir := runtimeDir(t)
+	s := claim(t, dir, "/mnt")
+	if _, err := Claim(dir, "/mnt"); !errors.Is(err, &Error{Kind: KindInUse}) {
+		t.Fatalf("second claim: %v", err)
+	}
+	s.Close()
+	claim(t, dir, "/mnt")
+}
+
+func TestSocketOfADeadDaemonIsSwept(t *testing.T) {
+	dir := runtimeDir(t)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	socket := socketPath(dir, "/mnt")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	l.Close()
+	if alive, err := List(dir); err != nil || len(alive) != 0 {
+		t.Fatalf("List: %d daemons, %v", len(alive), err)
+	}
+	if _, err := os.Lstat(socket); !errors.Is(err, os.ErrNotExist) {
+		t.Fatalf("the dead socket is still there: %v", err)
+	}
+	claim(t, dir, "/mnt")
+}
+
+func TestBusyMountRefusesToUnmount(t *testing.T) {
+	dir := runtimeDir(t)
+	s := claim(t, dir, "/mnt")
+	go s.Serve(mountStub{unmount: syscall.EBUSY})
+	c, err := Find(dir, "/mnt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Unmount(context.Background()); !errors.Is(err, &Error{Kind: KindBusy}) {
+		t.Fatalf("unmount: %v", err)
+	}
+}
+
+func TestUnmountWaitsForTheEndOfTheDaemon(t *testing.T) {
+	dir := runtimeDir(t)
+	s := claim(t, dir, "/mnt")
+	go s.Serve(mountStub{}) // this process is the daemon, and it does not end
+	c, err := Find(dir, "/mnt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	if err := c.Unmount(ctx); !errors.Is(err, &Error{Kind: KindIO}) {
+		t.Fatalf("unmount of a daemon that stays: %v", err)
+	}
+}
+
+func TestRuntimeDirThatOthersCanEnterIsRefused(t *testing.T) {
+	dir := runtimeDir(t)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Claim(dir, "/mnt"); !errors.Is(err, &Error{Kind: KindDir}) {
+		t.Fatalf("claim in a directory with mode 0755: %v", err)
+	}
+	if _, err := List(dir); !errors.Is(err, &Error{Kind: KindDir}) {
+		t.Fatalf("list of a directory with mode 0755: %v", err)
+	}
+}
+
+func TestRuntimeDirPrefersTheSessionDirectory(t *testing.T) {
+	env := func(m map[string]string) func(string) string { return func(k string) string { return m[k] } }
+	for _, c := range []struct {
+		name string
+		env  map[string]string
+		uid  int
+		want string
+	}{
+		{"root", nil, 0, "/run/kmsfs"},
+		{"user with session", map[string]string{"XDG_RUNTIME_DIR": "/run/user/7"}, 7, "/run/user/7/kmsfs"},
+		{"user without session", nil, 7, filepath.Join(os.TempDir(), "kmsfs-7")},
+		{"named", map[string]string{"KMSFS_RUNTIME_DIR": "/x", "XDG_RUNTIME_DIR": "/y"}, 0, "/x"},
+	} {
+		if got := RuntimeDir(env(c.env), c.uid); got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+}

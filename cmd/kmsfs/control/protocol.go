@@ -1,0 +1,62 @@
+package control
+
+import "time"
+
+// maxMessage bounds a line of the protocol, in bytes; a status with 100,000 open files fits.
+const maxMessage = 64 << 20
+
+// The requests.
+const (
+	requestStatus  = "status"
+	requestUnmount = "unmount"
+)
+
+// request is what a client sends.
+type request struct {
+	Request string `json:"request"`
+}
+
+// response is what a daemon answers. Code is "" for success.
+type response struct {
+	Code    string  `json:"code,omitempty"` // "busy", "failed" or "unknown"
+	Message string  `json:"message,omitempty"`
+	Status  *Status `json:"status,omitempty"`
+}
+
+// Codes of a response.
+const (
+	codeBusy    = "busy"
+	codeFailed  = "failed"
+	codeUnknown = "unknown"
+)
+
+// Status is what a daemon tells of its mount.
+type Status struct {
+	PID        int        `json:"pid"`
+	Volume     string     `json:"volume"`
+	Backing    string     `json:"backing"`
+	Mountpoint string     `json:"mountpoint"`
+	StateDir   string     `json:"stateDir"`
+	KeyARN     string     `json:"keyArn"`
+	GrantID    string     `json:"grantId,omitempty"`
+	Mounted    time.Time  `json:"mounted"`
+	KeysHeld   int        `json:"keysHeld"`
+	Files      []OpenFile `json:"files"`
+}
+
+// OpenFile is a file in use. Its data key is held since Since.
+type OpenFile struct {
+	Path    string    `json:"path"`
+	Since   time.Time `json:"since"`
+	Handles int       `json:"handles"`
+	Size    int64     `json:"size"` // bytes
+	Dirty   bool      `json:"dirty"`
+}
+
+// Handler is the daemon's side.
+type Handler interface {
+	// Status describes the mount.
+	Status() Status
+	// Unmount asks the kernel to detach the mount. A mount in use answers syscall.EBUSY.
+	Unmount() error
+}
