@@ -25,18 +25,20 @@ const (
 
 // Subkeys of the volume key (salt: volume id), none takes a parameter.
 const (
-	purposeNameMAC    purpose = "name-mac"
-	purposeNameEnc    purpose = "name-enc"
-	purposeDir        purpose = "dir"
-	purposePathTag    purpose = "path-tag"
-	purposeSlots      purpose = "slots"
-	purposeStat       purpose = "stat"
-	purposeSymlink    purpose = "symlink"
-	purposeXattr      purpose = "xattr"
-	purposeXattrName  purpose = "xattr-name"
-	purposeRenames    purpose = "renames"
-	purposeVolumeFile purpose = "volume-file"
-	purposeMounts     purpose = "mounts"
+	purposeNameMAC      purpose = "name-mac"
+	purposeNameEnc      purpose = "name-enc"
+	purposeDir          purpose = "dir"
+	purposePathTag      purpose = "path-tag"
+	purposeSlots        purpose = "slots"
+	purposeStatMAC      purpose = "stat-mac"
+	purposeStatEnc      purpose = "stat-enc"
+	purposeSymlink      purpose = "symlink"
+	purposeXattr        purpose = "xattr"
+	purposeXattrNameMAC purpose = "xattr-name-mac"
+	purposeXattrNameEnc purpose = "xattr-name-enc"
+	purposeRenames      purpose = "renames"
+	purposeVolumeFile   purpose = "volume-file"
+	purposeMounts       purpose = "mounts"
 )
 
 // purposeCommit is the key commitment of a data key or a volume key.

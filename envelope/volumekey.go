@@ -1,0 +1,18 @@
+package envelope
+
+// VolumeKey is the 32-byte key of a volume, as the key service unwrapped it. It prints as
+// "[redacted]". A Volume holds subkeys of it only, so it can be wiped once the Volume is made.
+type VolumeKey struct{ secret }
+
+// NewVolumeKey copies b, which must be KeySize bytes long (else KindInvalid); the caller still
+// wipes b.
+func NewVolumeKey(b []byte) (*VolumeKey, error) {
+	s, err := newSecret("volume key", b)
+	if err != nil {
+		return nil, err
+	}
+	return &VolumeKey{s}, nil
+}
+
+// Wipe overwrites the key with zeros; it can't be used afterwards.
+func (k *VolumeKey) Wipe() { k.wipe() }
