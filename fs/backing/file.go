@@ -1,0 +1,137 @@
+package backing
+
+import (
+	"errors"
+	"io"
+
+	"golang.org/x/sys/unix"
+)
+
+// File is an open regular file of the store. It implements the Store interface of package
+// envelope.
+type File struct {
+	fd       int
+	readOnly bool
+}
+
+// Create makes the regular file name, which must not exist, and opens it for reading and writing.
+func (d *Dir) Create(name string, mode uint32) (*File, error) {
+	fd, err := unix.Openat(d.fd, name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, mode)
+	if err != nil {
+		return nil, err
+	}
+	return &File{fd: fd}, nil
+}
+
+// Open opens the regular file name, for writing too unless readOnly or the store refuses that
+// (File.ReadOnly tells). ELOOP or EINVAL when it is not a regular file.
+func (d *Dir) Open(name string, readOnly bool) (*File, error) {
+	const flags = unix.O_NOFOLLOW | unix.O_CLOEXEC | unix.O_NONBLOCK
+	mode := unix.O_RDWR
+	if readOnly {
+		mode = unix.O_RDONLY
+	}
+	fd, err := unix.Openat(d.fd, name, flags|mode, 0)
+	if mode == unix.O_RDWR && (errors.Is(err, unix.EACCES) || errors.Is(err, unix.EROFS)) {
+		mode = unix.O_RDONLY
+		fd, err = unix.Openat(d.fd, name, flags|mode, 0)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return regular(&File{fd: fd, readOnly: mode == unix.O_RDONLY})
+}
+
+// regular refuses what an attacker may have put in a file's place: opening a FIFO or device.
+func regular(f *File) (*File, error) {
+	var st unix.Stat_t
+	err := f.Stat(&st)
+	if err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG {
+		err = unix.EINVAL
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// ReadOnly reports whether the file was opened for reading only.
+func (f *File) ReadOnly() bool { return f.readOnly }
+
+// ReadAt implements io.ReaderAt.
+func (f *File) ReadAt(p []byte, off int64) (int, error) {
+	done := 0
+	for done < len(p) {
+		n, err := unix.Pread(f.fd, p[done:], off+int64(done))
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return done, err
+		case n == 0:
+			return done, io.EOF
+		default:
+			done += n
+		}
+	}
+	return done, nil
+}
+
+// WriteAt implements io.WriterAt.
+func (f *File) WriteAt(p []byte, off int64) (int, error) {
+	done := 0
+	for done < len(p) {
+		n, err := unix.Pwrite(f.fd, p[done:], off+int64(done))
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return done, err
+		}
+		if err == nil {
+			done += n
+		}
+	}
+	return done, nil
+}
+
+// Truncate sets the length in bytes.
+func (f *File) Truncate(size int64) error { return unix.Ftruncate(f.fd, size) }
+
+// Sync flushes the data, and the metadata that is needed to read it, to the device.
+func (f *File) Sync() error { return unix.Fdatasync(f.fd) }
+
+// Size returns the length in bytes.
+func (f *File) Size() (int64, error) {
+	var st unix.Stat_t
+	if err := f.Stat(&st); err != nil {
+		return 0, err
+	}
+	return st.Size, nil
+}
+
+// Stat describes the open file, also when its last name is gone.
+func (f *File) Stat(st *unix.Stat_t) error { return unix.Fstat(f.fd, st) }
+
+// Chmod sets the permission bits.
+func (f *File) Chmod(mode uint32) error { return unix.Fchmod(f.fd, mode) }
+
+// Chown sets owner and group, -1 leaves one alone.
+func (f *File) Chown(uid, gid int) error { return unix.Fchown(f.fd, uid, gid) }
+
+// Utimens sets access and modification time as futimens(3) does.
+func (f *File) Utimens(atime, mtime unix.Timespec) error {
+	return unix.UtimesNanoAt(f.fd, "", []unix.Timespec{atime, mtime}, unix.AT_EMPTY_PATH)
+}
+
+// GetXattr reads an extended attribute into buf and returns its length.
+func (f *File) GetXattr(attr string, buf []byte) (int, error) { return unix.Fgetxattr(f.fd, attr, buf) }
+
+// SetXattr sets an extended attribute.
+func (f *File) SetXattr(attr string, value []byte) error { return unix.Fsetxattr(f.fd, attr, value, 0) }
+
+// RemoveXattr removes an extended attribute.
+func (f *File) RemoveXattr(attr string) error { return unix.Fremovexattr(f.fd, attr) }
+
+// Lock takes the exclusive lock of flock(2), or fails with EWOULDBLOCK when another process holds it.
+func (f *File) Lock() error { return unix.Flock(f.fd, unix.LOCK_EX|unix.LOCK_NB) }
+
+// Close releases the descriptor.
+func (f *File) Close() error { return unix.Close(f.fd) }

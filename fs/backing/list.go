@@ -1,0 +1,67 @@
+package backing
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Entry is one name in a directory of the store. Type holds the S_IFMT bits, 0 when the store does
+// not tell.
+type Entry struct {
+	Name string
+	Ino  uint64
+	Type uint32
+}
+
+// List returns the entries of d in the store's order, without "." and "..".
+func (d *Dir) List() ([]Entry, error) {
+	var out []Entry
+	err := d.withReadable(func(fd int) error {
+		buf := make([]byte, 64<<10)
+		for {
+			n, err := unix.Getdents(fd, buf)
+			if err != nil {
+				return os.NewSyscallError("getdents64", err)
+			}
+			if n == 0 {
+				return nil
+			}
+			out = appendEntries(out, buf[:n])
+		}
+	})
+	return out, err
+}
+
+// appendEntries decodes linux_dirent64 records.
+func appendEntries(out []Entry, buf []byte) []Entry {
+	for len(buf) >= direntName {
+		size := int(buf[16]) | int(buf[17])<<8
+		if size < direntName || size > len(buf) {
+			return out
+		}
+		name := cString(buf[direntName:size])
+		if name != "." && name != ".." {
+			out = append(out, Entry{Name: name, Ino: le64(buf), Type: uint32(buf[18]) << 12})
+		}
+		buf = buf[size:]
+	}
+	return out
+}
+
+// direntName is the offset of d_name in struct linux_dirent64.
+const direntName = 19
+
+func cString(b []byte) string {
+	for i, c := range b {
+		if c == 0 {
+			return string(b[:i])
+		}
+	}
+	return string(b)
+}
+
+func le64(b []byte) uint64 {
+	return uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 |
+		uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
+}

@@ -1,0 +1,67 @@
+package backing
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
+
+// GetXattr reads an extended attribute of name ("" is d itself) into buf and returns its length;
+// ENODATA when it is absent. A symbolic link is never followed.
+func (d *Dir) GetXattr(name, attr string, buf []byte) (int, error) {
+	if name == "" {
+		return unix.Getxattr(d.proc(), attr, buf)
+	}
+	return unix.Lgetxattr(d.proc()+"/"+name, attr, buf)
+}
+
+// SetXattr sets an extended attribute of name ("" is d itself); flags are those of setxattr(2).
+func (d *Dir) SetXattr(name, attr string, value []byte, flags int) error {
+	if name == "" {
+		return unix.Setxattr(d.proc(), attr, value, flags)
+	}
+	return unix.Lsetxattr(d.proc()+"/"+name, attr, value, flags)
+}
+
+// RemoveXattr removes an extended attribute of name ("" is d itself).
+func (d *Dir) RemoveXattr(name, attr string) error {
+	if name == "" {
+		return unix.Removexattr(d.proc(), attr)
+	}
+	return unix.Lremovexattr(d.proc()+"/"+name, attr)
+}
+
+// ListXattr returns the names of the extended attributes of name ("" is d itself).
+func (d *Dir) ListXattr(name string) ([]string, error) {
+	list := func(buf []byte) (int, error) {
+		if name == "" {
+			return unix.Listxattr(d.proc(), buf)
+		}
+		return unix.Llistxattr(d.proc()+"/"+name, buf)
+	}
+	for {
+		size, err := list(nil)
+		if err != nil || size == 0 {
+			return nil, err
+		}
+		buf := make([]byte, size)
+		n, err := list(buf)
+		if errors.Is(err, unix.ERANGE) {
+			continue // it grew in between
+		}
+		if err != nil {
+			return nil, err
+		}
+		return splitNames(buf[:n]), nil
+	}
+}
+
+func splitNames(buf []byte) []string {
+	var names []string
+	for len(buf) > 0 {
+		name := cString(buf)
+		names = append(names, name)
+		buf = buf[min(len(name)+1, len(buf)):]
+	}
+	return names
+}
