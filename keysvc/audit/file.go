@@ -1,0 +1,197 @@
+package audit
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Log takes the records of a key service.
+type Log interface {
+	// Append adds a record to the trail. When it returns nil the record survives
+	// the death of this process and, depending on the log, a power failure.
+	Append(ctx context.Context, event *Event) error
+}
+
+// Sync says when records reach the disk.
+type Sync int
+
+const (
+	// SyncSecond syncs within a second of a record's appending.
+	SyncSecond Sync = iota
+	// SyncAlways syncs before Append returns; concurrent calls share a flush.
+	SyncAlways
+)
+
+// Config opens a trail.
+type Config struct {
+	Path string // the file; its directory must exist
+	Sync Sync
+	// LockTimeout bounds the wait for another process's lock; 0 means 5 s.
+	LockTimeout time.Duration
+	// Now is the clock for the package's own records; nil means time.Now.
+	Now func() time.Time
+}
+
+const (
+	defaultLockTimeout = 5 * time.Second
+	syncDelay          = 500 * time.Millisecond
+)
+
+// File is a [Log] in one file that several processes append to.
+type File struct {
+	config Config
+	file   *os.File
+	flush  *flusher
+
+	// turn is held (by whoever has taken its element) over the members below
+	// and the file's lock. It is a channel so that waiting honours a context.
+	turn   chan struct{}
+	end    int64 // the file's size after the last append that tail knows of
+	tail   tail
+	buf    []byte
+	closed bool
+	once   sync.Once
+}
+
+var _ Log = (*File)(nil)
+
+// Open opens the trail, making the file if there is none. It doesn't verify it.
+func Open(config Config) (*File, error) {
+	if config.LockTimeout == 0 {
+		config.LockTimeout = defaultLockTimeout
+	}
+	if config.Now == nil {
+		config.Now = time.Now
+	}
+	f, err := os.OpenFile(config.Path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, &Error{Op: "open", Path: config.Path, Kind: KindIO, Err: err}
+	}
+	l := &File{config: config, file: f, turn: make(chan struct{}, 1), end: -1, flush: newFlusher(f)}
+	l.turn <- struct{}{}
+	return l, nil
+}
+
+// Append implements [Log].
+func (l *File) Append(ctx context.Context, event *Event) error {
+	body, err := encode(event)
+	if err != nil {
+		return l.fail("append", KindIO, err)
+	}
+	if err := l.flush.failed(); err != nil {
+		return l.fail("sync", KindIO, err)
+	}
+	if err := l.appendLocked(ctx, body); err != nil {
+		return err
+	}
+	if l.config.Sync == SyncAlways {
+		err = l.flush.now(ctx)
+	} else {
+		l.flush.soon()
+	}
+	if err != nil {
+		return l.fail("sync", KindIO, err)
+	}
+	return nil
+}
+
+// encode is json.Marshal without escaping of <, > and &, which paths contain.
+func encode(event *Event) ([]byte, error) {
+	var buf bytes.Buffer
+	buf.Grow(1024)
+	encoder := json.NewEncoder(&buf)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(event); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
+}
+
+func (l *File) appendLocked(ctx context.Context, body []byte) error {
+	select {
+	case <-l.turn:
+	case <-ctx.Done():
+		return l.fail("append", KindBusy, ctx.Err())
+	}
+	defer func() { l.turn <- struct{}{} }()
+	if l.closed {
+		return l.fail("append", KindClosed, os.ErrClosed)
+	}
+	if err := l.lock(ctx); err != nil {
+		return err
+	}
+	defer l.unlock()
+	if err := l.catchUp(); err != nil {
+		return err
+	}
+	return l.write(body)
+}
+
+// lock takes the file's lock, waiting for other processes at most LockTimeout.
+func (l *File) lock(ctx context.Context) error {
+	deadline := time.Now().Add(l.config.LockTimeout)
+	for pause := 20 * time.Microsecond; ; pause = min(2*pause, 10*time.Millisecond) {
+		err := unix.Flock(int(l.file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, unix.EINTR):
+			continue
+		case !errors.Is(err, unix.EWOULDBLOCK):
+			return l.fail("append", KindIO, os.NewSyscallError("flock", err))
+		case time.Now().After(deadline):
+			return l.fail("append", KindBusy, context.DeadlineExceeded)
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return l.fail("append", KindBusy, ctx.Err())
+		}
+	}
+}
+
+func (l *File) unlock() { _ = unix.Flock(int(l.file.Fd()), unix.LOCK_UN) }
+
+// write appends one record with one write(2). A write that was cut short, by a
+// full disk for instance, is taken back while the lock is still held.
+func (l *File) write(body []byte) error {
+	line, next := l.tail.seal(l.buf[:0], body)
+	l.buf = line
+	n, err := l.file.Write(line)
+	if err != nil {
+		if n > 0 {
+			err = errors.Join(err, l.file.Truncate(l.end))
+		}
+		l.end = -1
+		return l.fail("append", KindIO, err)
+	}
+	l.end += int64(n)
+	l.tail = next
+	return nil
+}
+
+// Close syncs what was appended and closes the file.
+func (l *File) Close() error {
+	var err error
+	l.once.Do(func() {
+		<-l.turn
+		l.closed = true
+		l.turn <- struct{}{}
+		err = errors.Join(l.flush.close(), l.file.Close())
+	})
+	if err != nil {
+		return l.fail("sync", KindIO, err)
+	}
+	return nil
+}
+
+func (l *File) fail(op string, kind Kind, err error) error {
+	return &Error{Op: op, Path: l.config.Path, Kind: kind, Err: err}
+}

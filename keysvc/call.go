@@ -1,0 +1,128 @@
+package keysvc
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/kmsfs/kmsfs/keysvc/audit"
+	"github.com/kmsfs/kmsfs/keysvc/store"
+
+	"github.com/google/uuid"
+)
+
+// call is one operation under way: who calls, for what, and what its record will
+// say. It belongs to one goroutine.
+type call struct {
+	s      *Service
+	ctx    context.Context
+	op     *operation
+	caller Caller
+	scope  store.Scope
+	now    time.Time
+
+	params     audit.Params
+	response   audit.Params
+	additional audit.Params
+	resources  []audit.Resource
+	secrets    [][]byte // wiped if the call fails after all
+}
+
+// serve is the choke point of the service: it runs an operation and records it,
+// whatever came out, before the caller gets the answer. If the record can't be
+// written the caller gets no answer.
+func serve[In, Out any](s *Service, ctx context.Context, op *operation, in *In, run func(*call, *In) (*Out, error)) (*Out, error) {
+	c := s.begin(ctx, op)
+	if in == nil {
+		in = new(In)
+	}
+	out, err := run(c, in)
+	failure := c.failure(err)
+	if auditErr := s.config.Audit.Append(ctx, c.event(failure)); auditErr != nil {
+		s.config.Logger.Error("the call can't be recorded and fails", "operation", op.name, "error", auditErr)
+		failure = c.failure(internal(auditErr))
+	}
+	if failure != nil {
+		c.wipe()
+		return nil, failure
+	}
+	return out, nil
+}
+
+func (s *Service) begin(ctx context.Context, op *operation) *call {
+	caller := s.caller(ctx)
+	return &call{
+		s: s, ctx: ctx, op: op, caller: caller, now: s.config.Now(),
+		scope:  store.Scope{Account: s.config.Account, Region: caller.Region},
+		params: make(audit.Params, 4),
+	}
+}
+
+// failure gives an error the operation's name and logs what the caller won't be
+// told.
+func (c *call) failure(err error) *Error {
+	if err == nil {
+		return nil
+	}
+	var e *Error
+	if !errors.As(err, &e) {
+		e = internal(err)
+	}
+	e.Op = c.op.name
+	if e.Kind == KindInternal || e.Kind == KindUnavailable {
+		c.s.config.Logger.Error("operation failed", "operation", e.Op, "resources", c.resources, "error", e)
+	}
+	return e
+}
+
+// touch notes a key as one of the call's resources.
+func (c *call) touch(k *keySnapshot) {
+	r := audit.Resource{AccountID: k.Account, Type: "AWS::KMS::Key", ARN: k.arn}
+	if !slices.Contains(c.resources, r) {
+		c.resources = append(c.resources, r)
+	}
+}
+
+// secret notes bytes that must not outlive a failure of the call.
+func (c *call) secret(p []byte) []byte {
+	c.secrets = append(c.secrets, p)
+	return p
+}
+
+func (c *call) wipe() {
+	for _, p := range c.secrets {
+		clear(p)
+	}
+}
+
+// event is the call's record.
+func (c *call) event(failure *Error) *audit.Event {
+	e := &audit.Event{
+		UserIdentity:        c.caller.identity(),
+		EventName:           c.op.name,
+		AWSRegion:           c.scope.Region,
+		SourceIPAddress:     c.caller.SourceIP,
+		UserAgent:           c.caller.UserAgent,
+		AdditionalEventData: c.caller.Details,
+		RequestID:           c.caller.RequestID,
+		EventID:             uuid.NewString(),
+		ReadOnly:            !c.op.mutating,
+		Resources:           c.resources,
+		EventType:           audit.TypeAPICall,
+		RecipientAccountID:  c.scope.Account,
+	}
+	e.Stamp(c.now)
+	if e.RequestID == "" {
+		e.RequestID = uuid.NewString()
+	}
+	if len(c.params) > 0 {
+		e.RequestParameters = c.params
+	}
+	if failure != nil {
+		e.ErrorCode, e.ErrorMessage = failure.ErrorCode(), cut(failure.Message)
+	} else {
+		e.ResponseElements = c.response
+	}
+	return e
+}

@@ -1,0 +1,78 @@
+package keysvc
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+
+	"github.com/kmsfs/kmsfs/hsm"
+	"github.com/kmsfs/kmsfs/keysvc/store"
+)
+
+// A ciphertext blob, version 1:
+//
+//	version(1) = 1 | backing key id(16) | what the token made of the plaintext
+//
+// The token authenticates, as additional data, these 17 bytes and the SHA-256 of
+// the canonical encryption context.
+const (
+	ciphertextVersion = 1
+	headerSize        = 1 + len(store.BackingID{})
+	// maxCiphertext is the longest CiphertextBlob of the API, in bytes.
+	maxCiphertext = 6144
+)
+
+// ciphertext is a parsed blob. It aliases the bytes that it was parsed from.
+type ciphertext struct {
+	backing store.BackingID
+	wrapped []byte
+}
+
+// parseCiphertext splits a blob. What it returns isn't authenticated yet.
+func parseCiphertext(blob []byte) (ciphertext, error) {
+	if len(blob) <= headerSize || blob[0] != ciphertextVersion {
+		return ciphertext{}, &Error{Kind: KindInvalidCiphertext}
+	}
+	return ciphertext{
+		backing: store.BackingID(blob[1:headerSize]),
+		wrapped: blob[headerSize:],
+	}, nil
+}
+
+// additionalData is what the token authenticates beside the plaintext.
+func additionalData(backing store.BackingID, context map[string]string) []byte {
+	out := make([]byte, 0, headerSize+sha256.Size)
+	out = append(append(out, ciphertextVersion), backing[:]...)
+	digest := contextDigest(context)
+	return append(out, digest[:]...)
+}
+
+// seal encrypts under the key's current material.
+func (c *call) seal(k *keySnapshot, plaintext []byte, context map[string]string) ([]byte, error) {
+	current := k.Current()
+	if current == nil {
+		return nil, refuse(KindInvalidState, "%s is unavailable.", k.arn)
+	}
+	wrapped, err := c.s.config.Token.Wrap(c.ctx, hsm.KeyID(current.Backing), plaintext, additionalData(current.Backing, context))
+	if err != nil {
+		return nil, fromToken(err)
+	}
+	blob := make([]byte, 0, headerSize+len(wrapped))
+	blob = append(append(blob, ciphertextVersion), current.Backing[:]...)
+	return append(blob, wrapped...), nil
+}
+
+// open decrypts what seal made. The caller owns the plaintext.
+func (c *call) open(ct ciphertext, context map[string]string) ([]byte, error) {
+	plaintext, err := c.s.config.Token.Unwrap(c.ctx, hsm.KeyID(ct.backing), ct.wrapped, additionalData(ct.backing, context))
+	if err != nil {
+		return nil, fromToken(err)
+	}
+	return plaintext, nil
+}
+
+// materialID is the KeyMaterialId that AWS shows: 64 hexadecimal digits that are
+// a function of the key and its material.
+func materialID(keyID string, backing store.BackingID) string {
+	sum := sha256.Sum256([]byte("kmsfs key material\x00" + keyID + "\x00" + backing.String()))
+	return hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,52 @@
+// Package keysvc is the key service: AWS KMS's keys, states, aliases, grants and
+// rotation over backing keys in a hardware token.
+//
+// [Service] has a method for each operation, with the signature of the AWS SDK's
+// KMS client, so that code written for *kms.Client runs on a *Service embedded in
+// the process. Errors are the SDK's types with AWS's messages; see [Error].
+// keysvc/embedded opens a Service on a state directory.
+//
+// # Where what lives
+//
+// The token (package hsm) holds the backing keys and does every encryption with
+// them. The store (keysvc/store) holds what AWS calls metadata. The audit trail
+// (keysvc/audit) gets one record for every call, before the call is answered; a
+// call that can't be recorded fails. Each operation passes one choke point,
+// serve, which does that.
+//
+// # Order of checks
+//
+// Shape of the input, resolve the key, authorise the caller, the key's state
+// (one table, operations.go), then what the operation needs. A caller without
+// permission learns nothing about the key's state.
+//
+// # Freshness
+//
+// Several processes share one store. A Service keeps what it has read of a key
+// and trusts it only while the store's generation, one memory load, is the one
+// that it was read at. So a key disabled in one process is refused by the next
+// call in every other, and a call on an unchanged key runs no query. When a key
+// is seen to have changed its state, the token forgets what it cached of it.
+//
+// # Ciphertext
+//
+// See ciphertext.go for the format. A ciphertext names its backing key, so
+// Decrypt needs no KeyId and old ciphertexts outlive rotation.
+//
+// # Trust
+//
+// Who can call the Service's methods is trusted to name the caller
+// ([WithCaller]). Who can write the store can enable keys and make grants; who
+// also has the token's PIN can decrypt.
+//
+// # Concurrency
+//
+// A Service may be used by any number of goroutines. Changes to a key are
+// transactions of the store; operations on the token are as concurrent as it is.
+//
+// # Not here
+//
+// The wire protocol and signatures, key policies and identity policies,
+// asymmetric and HMAC keys, imported material, multi-region keys and custom key
+// stores. What is asked for and not there is refused, never ignored.
+package keysvc

@@ -1,0 +1,169 @@
+package keysvc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/kmsfs/kmsfs/hsm"
+
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"github.com/aws/smithy-go"
+)
+
+// Kind is a class of errors. The set is closed; each kind is one AWS error name.
+type Kind int
+
+// The kinds, with the AWS name in errorTable.
+const (
+	KindInternal Kind = iota
+	KindUnavailable
+	KindTimeout
+	KindValidation
+	KindNotFound
+	KindDisabled
+	KindInvalidState
+	KindInvalidCiphertext
+	KindIncorrectKey
+	KindInvalidKeyUsage
+	KindInvalidArn
+	KindInvalidMarker
+	KindInvalidGrantToken
+	KindAlreadyExists
+	KindLimitExceeded
+	KindTag
+	KindUnsupported
+	KindNotAuthorized
+	KindAccessDenied
+	KindDryRun
+	KindConflict
+)
+
+// errorTable maps each kind to AWS's name, the HTTP status and the SDK's type.
+// A nil type is an error that the SDK doesn't model.
+var errorTable = [...]struct {
+	name   string
+	status int
+	typed  func(message *string) smithy.APIError
+}{
+	KindInternal:          {"KMSInternalException", http.StatusInternalServerError, func(m *string) smithy.APIError { return &types.KMSInternalException{Message: m} }},
+	KindUnavailable:       {"KeyUnavailableException", http.StatusInternalServerError, func(m *string) smithy.APIError { return &types.KeyUnavailableException{Message: m} }},
+	KindTimeout:           {"DependencyTimeoutException", http.StatusServiceUnavailable, func(m *string) smithy.APIError { return &types.DependencyTimeoutException{Message: m} }},
+	KindValidation:        {"ValidationException", http.StatusBadRequest, nil},
+	KindNotFound:          {"NotFoundException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.NotFoundException{Message: m} }},
+	KindDisabled:          {"DisabledException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.DisabledException{Message: m} }},
+	KindInvalidState:      {"KMSInvalidStateException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.KMSInvalidStateException{Message: m} }},
+	KindInvalidCiphertext: {"InvalidCiphertextException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.InvalidCiphertextException{Message: m} }},
+	KindIncorrectKey:      {"IncorrectKeyException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.IncorrectKeyException{Message: m} }},
+	KindInvalidKeyUsage:   {"InvalidKeyUsageException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.InvalidKeyUsageException{Message: m} }},
+	KindInvalidArn:        {"InvalidArnException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.InvalidArnException{Message: m} }},
+	KindInvalidMarker:     {"InvalidMarkerException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.InvalidMarkerException{Message: m} }},
+	KindInvalidGrantToken: {"InvalidGrantTokenException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.InvalidGrantTokenException{Message: m} }},
+	KindAlreadyExists:     {"AlreadyExistsException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.AlreadyExistsException{Message: m} }},
+	KindLimitExceeded:     {"LimitExceededException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.LimitExceededException{Message: m} }},
+	KindTag:               {"TagException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.TagException{Message: m} }},
+	KindUnsupported:       {"UnsupportedOperationException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.UnsupportedOperationException{Message: m} }},
+	KindNotAuthorized:     {"NotAuthorizedException", http.StatusBadRequest, nil},
+	KindAccessDenied:      {"AccessDeniedException", http.StatusBadRequest, nil},
+	KindDryRun:            {"DryRunOperationException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.DryRunOperationException{Message: m} }},
+	KindConflict:          {"ConflictException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.ConflictException{Message: m} }},
+}
+
+// String returns the AWS name.
+func (k Kind) String() string {
+	if k < 0 || int(k) >= len(errorTable) {
+		return fmt.Sprintf("Kind(%d)", int(k))
+	}
+	return errorTable[k].name
+}
+
+// HTTPStatus returns the status that AWS answers errors of this kind with.
+func (k Kind) HTTPStatus() int { return errorTable[k].status }
+
+// Error is what every operation fails with. errors.As finds in it the SDK's
+// type (such as *types.DisabledException), a smithy.APIError, and the cause.
+type Error struct {
+	Op      string // operation, such as "Decrypt"
+	Kind    Kind
+	Message string // AWS's text; empty where AWS sends none
+	Err     error  // cause, for logs; not part of the answer; may be nil
+}
+
+var _ smithy.APIError = (*Error)(nil)
+
+// Error returns operation, AWS name, text and cause on one line.
+func (e *Error) Error() string {
+	s := fmt.Sprintf("%s: %s", e.Op, e.Kind)
+	if e.Message != "" {
+		s += ": " + e.Message
+	}
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+// ErrorCode returns the AWS name.
+func (e *Error) ErrorCode() string { return e.Kind.String() }
+
+// ErrorMessage returns the text that AWS would send.
+func (e *Error) ErrorMessage() string { return e.Message }
+
+// ErrorFault says whose fault it is; clients retry the server's.
+func (e *Error) ErrorFault() smithy.ErrorFault {
+	if e.Kind.HTTPStatus() >= http.StatusInternalServerError {
+		return smithy.FaultServer
+	}
+	return smithy.FaultClient
+}
+
+// Unwrap returns the SDK's form of the error and the cause.
+func (e *Error) Unwrap() []error {
+	if e.Err == nil {
+		return []error{e.sdk()}
+	}
+	return []error{e.sdk(), e.Err}
+}
+
+// sdk returns the error as the SDK's client would decode it.
+func (e *Error) sdk() smithy.APIError {
+	if typed := errorTable[e.Kind].typed; typed != nil {
+		if e.Message == "" {
+			return typed(nil)
+		}
+		return typed(&e.Message)
+	}
+	return &smithy.GenericAPIError{Code: e.ErrorCode(), Message: e.Message, Fault: e.ErrorFault()}
+}
+
+// refuse makes an error with AWS's text. serve fills in the operation.
+func refuse(kind Kind, format string, args ...any) *Error {
+	return &Error{Kind: kind, Message: fmt.Sprintf(format, args...)}
+}
+
+// internal wraps a fault of the store, the audit trail or the machine.
+func internal(err error) *Error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return &Error{Kind: KindTimeout, Message: "The call ended before the key service could answer it.", Err: err}
+	}
+	return &Error{Kind: KindInternal, Message: "The key service failed; its log has the cause.", Err: err}
+}
+
+// fromToken turns an error of the token into the service's.
+func fromToken(err error) *Error {
+	var tokenError *hsm.Error
+	if !errors.As(err, &tokenError) {
+		return internal(err)
+	}
+	switch tokenError.Kind {
+	case hsm.KindInvalidCiphertext:
+		return &Error{Kind: KindInvalidCiphertext, Err: err}
+	case hsm.KindCanceled:
+		return internal(errors.Join(err, context.Canceled))
+	case hsm.KindKeyNotFound, hsm.KindUnavailable, hsm.KindKeyExhausted, hsm.KindPIN, hsm.KindTokenNotFound, hsm.KindModule, hsm.KindClosed:
+		return &Error{Kind: KindUnavailable, Message: "The token that holds the key material can't use it now.", Err: err}
+	default:
+		return internal(err)
+	}
+}

@@ -1,0 +1,140 @@
+package keysvc
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+
+	"github.com/kmsfs/kmsfs/keysvc/audit"
+	"github.com/kmsfs/kmsfs/keysvc/store"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+)
+
+// Limits of a grant's constraints.
+const (
+	maxConstraintPairs = 8
+	maxConstraintValue = 384 // characters
+)
+
+// principalARN is what may stand in a grant: users, roles, sessions of roles and
+// federated users, and the root of an account.
+var principalARN = regexp.MustCompile(`^arn:aws:(iam|sts)::[0-9]{12}:(root|(user|role|assumed-role|federated-user)/.+)$`)
+
+// symmetricGrants are the operations that a grant on a symmetric key can give.
+var symmetricGrants = []types.GrantOperation{
+	types.GrantOperationDecrypt, types.GrantOperationEncrypt,
+	types.GrantOperationGenerateDataKey, types.GrantOperationGenerateDataKeyWithoutPlaintext,
+	types.GrantOperationGenerateDataKeyPair, types.GrantOperationGenerateDataKeyPairWithoutPlaintext,
+	types.GrantOperationReEncryptFrom, types.GrantOperationReEncryptTo,
+	types.GrantOperationCreateGrant, types.GrantOperationRetireGrant, types.GrantOperationDescribeKey,
+}
+
+// grantParams records the members of CreateGrant.
+func (c *call) grantParams(in *kms.CreateGrantInput) {
+	c.text("keyId", in.KeyId)
+	c.text("granteePrincipal", in.GranteePrincipal)
+	c.text("retiringPrincipal", in.RetiringPrincipal)
+	c.text("name", in.Name)
+	c.dry(in.DryRun)
+	if len(in.Operations) > 0 {
+		c.params["operations"] = in.Operations
+	}
+	if constraints := in.Constraints; constraints != nil {
+		recorded := audit.Params{}
+		if len(constraints.EncryptionContextEquals) > 0 {
+			recorded["encryptionContextEquals"] = constraints.EncryptionContextEquals
+		}
+		if len(constraints.EncryptionContextSubset) > 0 {
+			recorded["encryptionContextSubset"] = constraints.EncryptionContextSubset
+		}
+		c.params["constraints"] = recorded
+	}
+}
+
+// checkGrant checks the shape of a CreateGrant input.
+func checkGrant(in *kms.CreateGrantInput) error {
+	if in.GranteeServicePrincipal != nil || in.RetiringServicePrincipal != nil {
+		return refuse(KindUnsupported, "Service principals are not supported in grants.")
+	}
+	if err := check(
+		present("keyId", in.KeyId, keyIDShape),
+		present("granteePrincipal", in.GranteePrincipal, principalShape),
+		optional("retiringPrincipal", in.RetiringPrincipal, principalShape),
+		operationsShape(in.Operations),
+		optional("name", in.Name, grantNameShape),
+		grantTokens(in.GrantTokens),
+	); err != nil {
+		return err
+	}
+	for _, principal := range []*string{in.GranteePrincipal, in.RetiringPrincipal} {
+		if principal != nil && !principalARN.MatchString(*principal) {
+			return refuse(KindInvalidArn, "ARN does not refer to a valid principal: %s", *principal)
+		}
+	}
+	return checkConstraints(in.Constraints)
+}
+
+func operationsShape(operations []types.GrantOperation) finding {
+	if operations == nil {
+		return missing("operations")
+	}
+	for i, op := range operations {
+		if !slices.Contains(op.Values(), op) {
+			return failed(fmt.Sprintf("operations.%d.member", i+1), string(op), "satisfy enum value set: %v", op.Values())
+		}
+	}
+	return ""
+}
+
+func checkConstraints(constraints *types.GrantConstraints) error {
+	if constraints == nil {
+		return nil
+	}
+	if aws.ToString(constraints.SourceArn) != "" {
+		return refuse(KindUnsupported, "The grant constraint SourceArn is not supported.")
+	}
+	if len(constraints.EncryptionContextEquals) > 0 && len(constraints.EncryptionContextSubset) > 0 {
+		return refuse(KindValidation, "A grant can have the constraint EncryptionContextEquals or EncryptionContextSubset, not both.")
+	}
+	for _, pairs := range []map[string]string{constraints.EncryptionContextEquals, constraints.EncryptionContextSubset} {
+		if len(pairs) > maxConstraintPairs {
+			return refuse(KindValidation, "A grant constraint can have at most %d encryption context pairs.", maxConstraintPairs)
+		}
+		for value := range maps.Values(pairs) {
+			if len([]rune(value)) > maxConstraintValue {
+				return refuse(KindValidation, "A value in a grant constraint can have at most %d characters.", maxConstraintValue)
+			}
+		}
+	}
+	return nil
+}
+
+// fits refuses operations that the key can't do, and a grant of nothing.
+func fits(k *keySnapshot, operations []types.GrantOperation) error {
+	if len(operations) == 0 {
+		return refuse(KindValidation, "A grant must have at least one operation.")
+	}
+	for _, op := range operations {
+		if !slices.Contains(symmetricGrants, op) {
+			return refuse(KindValidation, "The grant operation %s is not valid for the key %s, whose key usage is %s.", op, k.arn, k.Usage)
+		}
+	}
+	return nil
+}
+
+// grantEntry is a grant as lists show it.
+func grantEntry(scope store.Scope, g *store.Grant) types.GrantListEntry {
+	e := types.GrantListEntry{
+		KeyId: aws.String(keyARN(scope, g.KeyID)), GrantId: aws.String(g.ID), Name: aws.String(g.Name),
+		CreationDate: aws.Time(g.Created), GranteePrincipal: aws.String(g.Grantee),
+		IssuingAccount: aws.String(g.IssuingAccount), Operations: g.Operations, Constraints: g.Constraints,
+	}
+	if g.Retiring != "" {
+		e.RetiringPrincipal = aws.String(g.Retiring)
+	}
+	return e
+}

@@ -1,0 +1,179 @@
+package keysvc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/kmsfs/kmsfs/hsm"
+	"github.com/kmsfs/kmsfs/keysvc/audit"
+	"github.com/kmsfs/kmsfs/keysvc/store"
+
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"github.com/google/uuid"
+)
+
+// unfinishedAfter is when a key or material that was begun and not finished is
+// taken for the remains of a crash.
+const unfinishedAfter = 10 * time.Minute
+
+// CreateKey makes a symmetric encryption key with one backing key in the token.
+func (s *Service) CreateKey(ctx context.Context, in *kms.CreateKeyInput, _ ...func(*kms.Options)) (*kms.CreateKeyOutput, error) {
+	return serve(s, ctx, opCreateKey, in, (*call).createKey)
+}
+
+func (c *call) createKey(in *kms.CreateKeyInput) (*kms.CreateKeyOutput, error) {
+	c.text("description", in.Description)
+	word(c, "keySpec", in.KeySpec)
+	word(c, "customerMasterKeySpec", in.CustomerMasterKeySpec)
+	word(c, "keyUsage", in.KeyUsage)
+	word(c, "origin", in.Origin)
+	c.tags(in.Tags)
+	if err := c.checkCreateKey(in); err != nil {
+		return nil, err
+	}
+	if err := c.authorizeAccount(); err != nil {
+		return nil, err
+	}
+	key := c.newKey(types.KeyManagerTypeCustomer)
+	if in.Description != nil {
+		key.Description = *in.Description
+	}
+	k, err := c.makeKey(key, func(tx store.Tx) error { return c.putTags(tx, key.ID, in.Tags) })
+	if err != nil {
+		return nil, err
+	}
+	c.touch(k)
+	c.response = audit.Params{"keyMetadata": audit.Params{
+		"keyId": k.ID, "arn": k.arn, "keyState": k.State, "keySpec": k.Spec, "keyUsage": k.Usage,
+		"keyManager": k.Manager, "origin": k.Origin, "description": k.Description, "creationDate": k.Created.Format(time.RFC3339)}}
+	return &kms.CreateKeyOutput{KeyMetadata: metadata(k)}, nil
+}
+
+// checkCreateKey refuses what isn't well formed and what isn't there yet.
+func (c *call) checkCreateKey(in *kms.CreateKeyInput) error {
+	if err := check(
+		optional("description", in.Description, descriptionShape),
+		oneOf("keyUsage", in.KeyUsage, in.KeyUsage.Values()),
+		oneOf("keySpec", in.KeySpec, in.KeySpec.Values()),
+		oneOf("customerMasterKeySpec", in.CustomerMasterKeySpec, in.CustomerMasterKeySpec.Values()),
+		oneOf("origin", in.Origin, in.Origin.Values()),
+		tagShapes(in.Tags),
+	); err != nil {
+		return err
+	}
+	spec := in.KeySpec
+	if in.CustomerMasterKeySpec != "" {
+		if spec != "" {
+			return refuse(KindValidation, "You cannot specify KeySpec and CustomerMasterKeySpec in the same request. CustomerMasterKeySpec is deprecated.")
+		}
+		spec = types.KeySpec(in.CustomerMasterKeySpec)
+	}
+	if err := checkSpec(spec, in.KeyUsage); err != nil {
+		return err
+	}
+	if err := refuseUnsupported(in); err != nil {
+		return err
+	}
+	return checkTags(in.Tags)
+}
+
+func checkSpec(spec types.KeySpec, usage types.KeyUsageType) error {
+	symmetric := spec == "" || spec == types.KeySpecSymmetricDefault
+	switch {
+	case !symmetric && usage == "":
+		return refuse(KindValidation, "You must specify a KeyUsage value for all KMS keys except for symmetric encryption keys.")
+	case !symmetric:
+		return refuse(KindUnsupported, "KeySpec %s is not supported.", spec)
+	case usage != "" && usage != types.KeyUsageTypeEncryptDecrypt:
+		return refuse(KindValidation, "KeyUsage %s is not compatible with KeySpec SYMMETRIC_DEFAULT", usage)
+	default:
+		return nil
+	}
+}
+
+// refuseUnsupported refuses members that would be ignored otherwise.
+func refuseUnsupported(in *kms.CreateKeyInput) error {
+	switch {
+	case in.Policy != nil:
+		return refuse(KindUnsupported, "Key policies are not supported: a key belongs to the account's root, and grants let others use it.")
+	case in.Origin != "" && in.Origin != types.OriginTypeAwsKms:
+		return refuse(KindUnsupported, "Origin %s is not supported.", in.Origin)
+	case isSet(in.MultiRegion):
+		return refuse(KindUnsupported, "Multi-Region keys are not supported.")
+	case in.CustomKeyStoreId != nil || in.XksKeyId != nil:
+		return refuse(KindUnsupported, "Custom key stores are not supported.")
+	default:
+		return nil
+	}
+}
+
+// newKey is a symmetric key in the call's scope, not made yet.
+func (c *call) newKey(manager types.KeyManagerType) store.Key {
+	return store.Key{
+		Scope: c.scope, ID: uuid.NewString(), Manager: manager,
+		Spec: types.KeySpecSymmetricDefault, Usage: types.KeyUsageTypeEncryptDecrypt, Origin: types.OriginTypeAwsKms,
+		State: types.KeyStateCreating, Created: c.now.UTC().Truncate(time.Millisecond),
+		Materials: []store.Material{c.s.newMaterial(1)},
+	}
+}
+
+func (s *Service) newMaterial(number int) store.Material {
+	return store.Material{
+		Backing: store.BackingID(hsm.NewKeyID()), Number: number,
+		State: store.MaterialCreating, Created: s.config.Now(),
+	}
+}
+
+// makeKey stores a key as Creating, generates its backing key and then stores it
+// as Enabled together with what extra adds. The store names the backing key
+// before the token has it, so that a crash leaves nothing that Sweep can't find.
+func (c *call) makeKey(key store.Key, extra func(store.Tx) error) (*keySnapshot, error) {
+	s := c.s
+	err := s.config.Store.Update(c.ctx, func(tx store.Tx) error { return tx.PutKey(c.ctx, key) })
+	if err != nil {
+		return nil, internal(err)
+	}
+	if err := s.generate(c.ctx, key.ID, key.Materials[0]); err != nil {
+		return nil, errors.Join(err, s.discard(c.ctx, key.Ref()))
+	}
+	key.State, key.Materials[0].State = types.KeyStateEnabled, store.MaterialCurrent
+	err = s.config.Store.Update(c.ctx, func(tx store.Tx) error {
+		if _, err := tx.Key(c.ctx, key.Scope, key.ID); err != nil {
+			return err
+		}
+		if err := tx.PutKey(c.ctx, key); err != nil {
+			return err
+		}
+		return extra(tx)
+	})
+	if err != nil {
+		return nil, errors.Join(err, s.discard(c.ctx, key.Ref()))
+	}
+	return newSnapshot(key, 0), nil
+}
+
+func (s *Service) generate(ctx context.Context, keyID string, m store.Material) error {
+	label := fmt.Sprintf("kms/%s/%d", keyID, m.Number)
+	if err := s.config.Token.GenerateKey(ctx, hsm.KeyID(m.Backing), label); err != nil {
+		return fromToken(err)
+	}
+	return nil
+}
+
+// discard removes a key that was never finished.
+func (s *Service) discard(ctx context.Context, ref store.KeyRef) error {
+	ctx = context.WithoutCancel(ctx)
+	return s.config.Store.Update(ctx, func(tx store.Tx) error {
+		key, err := tx.Key(ctx, ref.Scope, ref.ID)
+		if err != nil || key.State != types.KeyStateCreating {
+			return err
+		}
+		if err := s.destroyMaterials(ctx, key.Materials); err != nil {
+			return err
+		}
+		return tx.DeleteKey(ctx, ref.Scope, ref.ID)
+	})
+}

@@ -1,0 +1,131 @@
+package keysvc
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/kmsfs/kmsfs/hsm"
+	"github.com/kmsfs/kmsfs/keysvc/audit"
+	"github.com/kmsfs/kmsfs/keysvc/store"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+)
+
+// The waiting period before a key is deleted, in days.
+const (
+	minDeletionDays     = 7
+	maxDeletionDays     = 30
+	defaultDeletionDays = 30
+)
+
+const day = 24 * time.Hour
+
+// ScheduleKeyDeletion makes a key unusable now and has it destroyed, with
+// everything that was ever encrypted under it, after 7 to 30 days.
+func (s *Service) ScheduleKeyDeletion(ctx context.Context, in *kms.ScheduleKeyDeletionInput, _ ...func(*kms.Options)) (*kms.ScheduleKeyDeletionOutput, error) {
+	return serve(s, ctx, opScheduleKeyDeletion, in, (*call).scheduleKeyDeletion)
+}
+
+func (c *call) scheduleKeyDeletion(in *kms.ScheduleKeyDeletionInput) (*kms.ScheduleKeyDeletionOutput, error) {
+	c.text("keyId", in.KeyId)
+	c.number("pendingWindowInDays", in.PendingWindowInDays)
+	if err := check(
+		present("keyId", in.KeyId, keyIDShape),
+		within("pendingWindowInDays", in.PendingWindowInDays, minDeletionDays, maxDeletionDays),
+	); err != nil {
+		return nil, err
+	}
+	window := int32(defaultDeletionDays)
+	if in.PendingWindowInDays != nil {
+		window = *in.PendingWindowInDays
+	}
+	date := c.now.UTC().Truncate(time.Millisecond).Add(time.Duration(window) * day)
+	k, err := c.change(*in.KeyId, func(_ store.Tx, key *store.Key) error {
+		key.State, key.DeletionDate, key.DeletionWindowDays = types.KeyStatePendingDeletion, date, window
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.response = audit.Params{"keyId": k.arn, "keyState": types.KeyStatePendingDeletion, "deletionDate": date.Format(time.RFC3339)}
+	return &kms.ScheduleKeyDeletionOutput{
+		KeyId: aws.String(k.arn), DeletionDate: aws.Time(date),
+		KeyState: types.KeyStatePendingDeletion, PendingWindowInDays: aws.Int32(window),
+	}, nil
+}
+
+// CancelKeyDeletion keeps a key whose deletion is scheduled; it is then
+// disabled.
+func (s *Service) CancelKeyDeletion(ctx context.Context, in *kms.CancelKeyDeletionInput, _ ...func(*kms.Options)) (*kms.CancelKeyDeletionOutput, error) {
+	return serve(s, ctx, opCancelKeyDeletion, in, (*call).cancelKeyDeletion)
+}
+
+func (c *call) cancelKeyDeletion(in *kms.CancelKeyDeletionInput) (*kms.CancelKeyDeletionOutput, error) {
+	c.text("keyId", in.KeyId)
+	if err := check(present("keyId", in.KeyId, keyIDShape)); err != nil {
+		return nil, err
+	}
+	k, err := c.change(*in.KeyId, func(_ store.Tx, key *store.Key) error {
+		if deletionDue(key, c.now) {
+			return keyNotFound(key.Scope, key.ID)
+		}
+		key.State, key.DeletionDate, key.DeletionWindowDays = types.KeyStateDisabled, time.Time{}, 0
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.response = audit.Params{"keyId": k.arn}
+	return &kms.CancelKeyDeletionOutput{KeyId: aws.String(k.arn)}, nil
+}
+
+func deletionDue(key *store.Key, now time.Time) bool {
+	return key.State == types.KeyStatePendingDeletion && !now.Before(key.DeletionDate)
+}
+
+// destroy deletes a key whose waiting period is over: its backing keys in the
+// token, its record, and everything that hangs on it. Only one process does it,
+// as the store's updates exclude each other; after a crash it is done again.
+func (s *Service) destroy(ctx context.Context, ref store.KeyRef) error {
+	ctx = context.WithoutCancel(ctx)
+	err := s.config.Store.Update(ctx, func(tx store.Tx) error {
+		key, err := tx.Key(ctx, ref.Scope, ref.ID)
+		if errors.Is(err, store.ErrNotFound) || err == nil && !deletionDue(&key, s.config.Now()) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := s.destroyMaterials(ctx, key.Materials); err != nil {
+			return err
+		}
+		if err := tx.DeleteKey(ctx, ref.Scope, ref.ID); err != nil {
+			return err
+		}
+		return s.serviceEvent(ctx, "DeleteKey", newSnapshot(key, 0), audit.Params{})
+	})
+	if err != nil {
+		return err
+	}
+	s.cache.remove(ref)
+	return nil
+}
+
+// destroyMaterials destroys backing keys. Those that the token doesn't hold, or
+// no longer, are fine.
+func (s *Service) destroyMaterials(ctx context.Context, materials []store.Material) error {
+	for _, m := range materials {
+		err := s.config.Token.DestroyKey(ctx, hsm.KeyID(m.Backing))
+		var tokenError *hsm.Error
+		if errors.As(err, &tokenError) && tokenError.Kind == hsm.KindKeyNotFound {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

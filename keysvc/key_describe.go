@@ -1,0 +1,82 @@
+package keysvc
+
+import (
+	"context"
+
+	"github.com/kmsfs/kmsfs/keysvc/store"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+)
+
+// DescribeKey returns a key's metadata.
+func (s *Service) DescribeKey(ctx context.Context, in *kms.DescribeKeyInput, _ ...func(*kms.Options)) (*kms.DescribeKeyOutput, error) {
+	return serve(s, ctx, opDescribeKey, in, (*call).describeKey)
+}
+
+func (c *call) describeKey(in *kms.DescribeKeyInput) (*kms.DescribeKeyOutput, error) {
+	c.text("keyId", in.KeyId)
+	if err := check(present("keyId", in.KeyId, keyIDShape), grantTokens(in.GrantTokens)); err != nil {
+		return nil, err
+	}
+	k, err := c.use(*in.KeyId, access{grantTokens: in.GrantTokens})
+	if err != nil {
+		return nil, err
+	}
+	return &kms.DescribeKeyOutput{KeyMetadata: metadata(k)}, nil
+}
+
+// ListKeys lists the ids and ARNs of the region's keys.
+func (s *Service) ListKeys(ctx context.Context, in *kms.ListKeysInput, _ ...func(*kms.Options)) (*kms.ListKeysOutput, error) {
+	return serve(s, ctx, opListKeys, in, (*call).listKeys)
+}
+
+func (c *call) listKeys(in *kms.ListKeysInput) (*kms.ListKeysOutput, error) {
+	list, err := c.page(in.Limit, in.Marker, manyPerPage)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.authorizeAccount(); err != nil {
+		return nil, err
+	}
+	ids, next, err := readPage(c, list, func(id string) string { return id }, func(tx store.Tx, after string, limit int) ([]string, error) {
+		return tx.KeyIDs(c.ctx, c.scope, after, limit)
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := &kms.ListKeysOutput{Keys: make([]types.KeyListEntry, 0, len(ids)), NextMarker: next, Truncated: next != nil}
+	for _, id := range ids {
+		out.Keys = append(out.Keys, types.KeyListEntry{KeyId: aws.String(id), KeyArn: aws.String(keyARN(c.scope, id))})
+	}
+	return out, nil
+}
+
+// metadata is a key as DescribeKey shows it. Members that don't apply are
+// absent.
+func metadata(k *keySnapshot) *types.KeyMetadata {
+	m := &types.KeyMetadata{
+		AWSAccountId:          aws.String(k.Account),
+		Arn:                   aws.String(k.arn),
+		CreationDate:          aws.Time(k.Created),
+		CustomerMasterKeySpec: types.CustomerMasterKeySpec(k.Spec),
+		Description:           aws.String(k.Description),
+		Enabled:               k.State == types.KeyStateEnabled,
+		EncryptionAlgorithms:  []types.EncryptionAlgorithmSpec{types.EncryptionAlgorithmSpecSymmetricDefault},
+		KeyId:                 aws.String(k.ID),
+		KeyManager:            k.Manager,
+		KeySpec:               k.Spec,
+		KeyState:              k.State,
+		KeyUsage:              k.Usage,
+		MultiRegion:           aws.Bool(k.MultiRegion),
+		Origin:                k.Origin,
+	}
+	if current := k.Current(); current != nil {
+		m.CurrentKeyMaterialId = aws.String(materialID(k.ID, current.Backing))
+	}
+	if !k.DeletionDate.IsZero() {
+		m.DeletionDate = aws.Time(k.DeletionDate)
+	}
+	return m
+}

@@ -1,0 +1,170 @@
+package keysvc
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/kmsfs/kmsfs/keysvc/audit"
+	"github.com/kmsfs/kmsfs/keysvc/store"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+)
+
+const (
+	minRotationDays     = 90
+	maxRotationDays     = 2560
+	defaultRotationDays = 365
+	// maxOnDemand is how often a key may be rotated on demand.
+	maxOnDemand = 25
+)
+
+// errNotDue says that somebody else has rotated the key already.
+var errNotDue = errors.New("rotation is not due")
+
+// RotateKeyOnDemand gives a key new material at once. Old material goes on
+// decrypting, and the schedule of automatic rotation stays.
+func (s *Service) RotateKeyOnDemand(ctx context.Context, in *kms.RotateKeyOnDemandInput, _ ...func(*kms.Options)) (*kms.RotateKeyOnDemandOutput, error) {
+	return serve(s, ctx, opRotateKeyOnDemand, in, (*call).rotateKeyOnDemand)
+}
+
+func (c *call) rotateKeyOnDemand(in *kms.RotateKeyOnDemandInput) (*kms.RotateKeyOnDemandOutput, error) {
+	c.text("keyId", in.KeyId)
+	if err := check(present("keyId", in.KeyId, keyIDShape)); err != nil {
+		return nil, err
+	}
+	k, err := c.use(*in.KeyId, access{})
+	if err != nil {
+		return nil, err
+	}
+	if err := c.s.rotate(c.ctx, k, types.RotationTypeOnDemand); err != nil {
+		return nil, err
+	}
+	c.response = audit.Params{"keyId": k.arn}
+	return &kms.RotateKeyOnDemandOutput{KeyId: aws.String(k.arn)}, nil
+}
+
+// rotateIfDue rotates a key whose automatic rotation is due and returns it as it
+// is then. If that fails the key is used as it is and a later use tries again.
+func (s *Service) rotateIfDue(ctx context.Context, k *keySnapshot) *keySnapshot {
+	if !rotationDue(&k.Key, s.config.Now()) {
+		return k
+	}
+	err := s.rotate(ctx, k, types.RotationTypeAutomatic)
+	if err != nil && !errors.Is(err, errNotDue) {
+		s.config.Logger.Error("automatic rotation failed; the key's material stays", "key", k.arn, "error", err)
+		return k
+	}
+	fresh, err := s.lookup(ctx, k.Ref())
+	if err != nil {
+		return k
+	}
+	return fresh
+}
+
+func rotationDue(key *store.Key, now time.Time) bool {
+	return key.RotationPeriodDays > 0 && key.State == types.KeyStateEnabled && !now.Before(key.NextRotation)
+}
+
+// rotate adds material to a key in three steps, of which each leaves the key
+// usable: name the new backing key in the store, generate it in the token, make
+// it current.
+func (s *Service) rotate(ctx context.Context, k *keySnapshot, kind types.RotationType) error {
+	var material store.Material
+	err := s.update(ctx, k.Ref(), func(_ store.Tx, key *store.Key) error {
+		if err := s.admitRotation(ctx, key, kind); err != nil {
+			return err
+		}
+		material = s.newMaterial(key.Materials[len(key.Materials)-1].Number + 1)
+		key.Materials = append(key.Materials, material)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.generate(ctx, k.ID, material); err != nil {
+		return errors.Join(err, s.dropMaterial(ctx, k.Ref(), material.Backing))
+	}
+	err = s.update(ctx, k.Ref(), func(_ store.Tx, key *store.Key) error {
+		return s.promote(key, material.Backing, kind)
+	})
+	if err != nil {
+		return errors.Join(err, s.dropMaterial(ctx, k.Ref(), material.Backing))
+	}
+	return s.serviceEvent(ctx, "RotateKey", k, audit.Params{
+		"rotationType": kind, "keyMaterialId": materialID(k.ID, material.Backing)})
+}
+
+// admitRotation checks, inside the transaction, that a rotation may begin. It
+// clears away what a crashed one has left.
+func (s *Service) admitRotation(ctx context.Context, key *store.Key, kind types.RotationType) error {
+	if err := opRotateKeyOnDemand.checkState(newSnapshot(*key, 0)); err != nil {
+		return err
+	}
+	if kind == types.RotationTypeAutomatic && !rotationDue(key, s.config.Now()) {
+		return errNotDue
+	}
+	onDemand := 0
+	kept := key.Materials[:0]
+	for _, m := range key.Materials {
+		if m.Rotation == types.RotationTypeOnDemand {
+			onDemand++
+		}
+		if m.State != store.MaterialCreating {
+			kept = append(kept, m)
+			continue
+		}
+		if s.config.Now().Sub(m.Created) < unfinishedAfter {
+			return refuse(KindConflict, "A rotation of the key %s is in progress.", keyARN(key.Scope, key.ID))
+		}
+		if err := s.destroyMaterials(ctx, []store.Material{m}); err != nil {
+			return err
+		}
+	}
+	key.Materials = kept
+	if kind == types.RotationTypeOnDemand && onDemand >= maxOnDemand {
+		return refuse(KindLimitExceeded, "The on-demand rotations limit has been reached for the given keyId. No more on-demand rotations can be performed for this key: %s", keyARN(key.Scope, key.ID))
+	}
+	return nil
+}
+
+// promote makes a material current.
+func (s *Service) promote(key *store.Key, backing store.BackingID, kind types.RotationType) error {
+	now := s.config.Now()
+	found := false
+	for i := range key.Materials {
+		m := &key.Materials[i]
+		switch {
+		case m.Backing == backing:
+			m.State, m.Rotation, m.Rotated, found = store.MaterialCurrent, kind, now, true
+		case m.State == store.MaterialCurrent:
+			m.State = store.MaterialNonCurrent
+		}
+	}
+	if !found {
+		return refuse(KindConflict, "The rotation of the key %s was given up.", keyARN(key.Scope, key.ID))
+	}
+	if kind == types.RotationTypeAutomatic {
+		key.NextRotation = now.Add(time.Duration(key.RotationPeriodDays) * day)
+	}
+	return nil
+}
+
+// dropMaterial removes material whose rotation has failed.
+func (s *Service) dropMaterial(ctx context.Context, ref store.KeyRef, backing store.BackingID) error {
+	ctx = context.WithoutCancel(ctx)
+	return s.update(ctx, ref, func(_ store.Tx, key *store.Key) error {
+		kept := key.Materials[:0]
+		for _, m := range key.Materials {
+			if m.Backing != backing || m.State != store.MaterialCreating {
+				kept = append(kept, m)
+			} else if err := s.destroyMaterials(ctx, []store.Material{m}); err != nil {
+				return err
+			}
+		}
+		key.Materials = kept
+		return nil
+	})
+}

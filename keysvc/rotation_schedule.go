@@ -1,0 +1,138 @@
+package keysvc
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/kmsfs/kmsfs/keysvc/store"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+)
+
+// EnableKeyRotation has a key rotated every 90 to 2560 days, counted from now or,
+// if it was enabled already, from where the present period began.
+func (s *Service) EnableKeyRotation(ctx context.Context, in *kms.EnableKeyRotationInput, _ ...func(*kms.Options)) (*kms.EnableKeyRotationOutput, error) {
+	return serve(s, ctx, opEnableKeyRotation, in, (*call).enableKeyRotation)
+}
+
+func (c *call) enableKeyRotation(in *kms.EnableKeyRotationInput) (*kms.EnableKeyRotationOutput, error) {
+	c.text("keyId", in.KeyId)
+	c.number("rotationPeriodInDays", in.RotationPeriodInDays)
+	if err := check(
+		present("keyId", in.KeyId, keyIDShape),
+		within("rotationPeriodInDays", in.RotationPeriodInDays, minRotationDays, maxRotationDays),
+	); err != nil {
+		return nil, err
+	}
+	period := int32(defaultRotationDays)
+	if in.RotationPeriodInDays != nil {
+		period = *in.RotationPeriodInDays
+	}
+	_, err := c.change(*in.KeyId, func(_ store.Tx, key *store.Key) error {
+		start := c.now
+		if key.RotationPeriodDays > 0 {
+			start = key.NextRotation.Add(-days(key.RotationPeriodDays))
+		}
+		key.RotationPeriodDays, key.NextRotation = period, start.Add(days(period))
+		return nil
+	})
+	return &kms.EnableKeyRotationOutput{}, err
+}
+
+func days(n int32) time.Duration { return time.Duration(n) * day }
+
+// DisableKeyRotation ends a key's automatic rotation.
+func (s *Service) DisableKeyRotation(ctx context.Context, in *kms.DisableKeyRotationInput, _ ...func(*kms.Options)) (*kms.DisableKeyRotationOutput, error) {
+	return serve(s, ctx, opDisableKeyRotation, in, (*call).disableKeyRotation)
+}
+
+func (c *call) disableKeyRotation(in *kms.DisableKeyRotationInput) (*kms.DisableKeyRotationOutput, error) {
+	c.text("keyId", in.KeyId)
+	if err := check(present("keyId", in.KeyId, keyIDShape)); err != nil {
+		return nil, err
+	}
+	_, err := c.change(*in.KeyId, func(_ store.Tx, key *store.Key) error {
+		key.RotationPeriodDays, key.NextRotation = 0, time.Time{}
+		return nil
+	})
+	return &kms.DisableKeyRotationOutput{}, err
+}
+
+// GetKeyRotationStatus tells whether and when a key rotates automatically.
+func (s *Service) GetKeyRotationStatus(ctx context.Context, in *kms.GetKeyRotationStatusInput, _ ...func(*kms.Options)) (*kms.GetKeyRotationStatusOutput, error) {
+	return serve(s, ctx, opGetKeyRotationStatus, in, (*call).getKeyRotationStatus)
+}
+
+func (c *call) getKeyRotationStatus(in *kms.GetKeyRotationStatusInput) (*kms.GetKeyRotationStatusOutput, error) {
+	c.text("keyId", in.KeyId)
+	if err := check(present("keyId", in.KeyId, keyIDShape)); err != nil {
+		return nil, err
+	}
+	k, err := c.use(*in.KeyId, access{})
+	if err != nil {
+		return nil, err
+	}
+	out := &kms.GetKeyRotationStatusOutput{KeyId: aws.String(k.arn)}
+	if k.RotationPeriodDays > 0 && k.State != types.KeyStatePendingDeletion {
+		out.KeyRotationEnabled = true
+		out.RotationPeriodInDays = aws.Int32(k.RotationPeriodDays)
+		out.NextRotationDate = aws.Time(k.NextRotation)
+	}
+	return out, nil
+}
+
+// ListKeyRotations lists a key's past rotations, or with ALL_KEY_MATERIAL its
+// materials, oldest first.
+func (s *Service) ListKeyRotations(ctx context.Context, in *kms.ListKeyRotationsInput, _ ...func(*kms.Options)) (*kms.ListKeyRotationsOutput, error) {
+	return serve(s, ctx, opListKeyRotations, in, (*call).listKeyRotations)
+}
+
+func (c *call) listKeyRotations(in *kms.ListKeyRotationsInput) (*kms.ListKeyRotationsOutput, error) {
+	c.text("keyId", in.KeyId)
+	word(c, "includeKeyMaterial", in.IncludeKeyMaterial)
+	if err := check(
+		present("keyId", in.KeyId, keyIDShape),
+		oneOf("includeKeyMaterial", in.IncludeKeyMaterial, in.IncludeKeyMaterial.Values()),
+	); err != nil {
+		return nil, err
+	}
+	list, err := c.page(in.Limit, in.Marker, manyPerPage, in.KeyId, aws.String(string(in.IncludeKeyMaterial)))
+	if err != nil {
+		return nil, err
+	}
+	k, err := c.use(*in.KeyId, access{})
+	if err != nil {
+		return nil, err
+	}
+	entries, next := c.rotationPage(k, list, in.IncludeKeyMaterial == types.IncludeKeyMaterialAllKeyMaterial)
+	return &kms.ListKeyRotationsOutput{Rotations: entries, NextMarker: next, Truncated: next != nil}, nil
+}
+
+// rotationPage pages over the key itself, as its materials are part of it.
+func (c *call) rotationPage(k *keySnapshot, p page, all bool) ([]types.RotationsListEntry, *string) {
+	after, _ := strconv.Atoi(p.after)
+	materials := slices.DeleteFunc(slices.Clone(k.Materials), func(m store.Material) bool {
+		return m.State == store.MaterialCreating || m.Rotation == "" && !all || m.Number <= after
+	})
+	var next *string
+	if len(materials) > p.limit {
+		materials = materials[:p.limit]
+		next = aws.String(newMarker(c.op.name, p.filter, strconv.Itoa(materials[p.limit-1].Number)))
+	}
+	entries := make([]types.RotationsListEntry, 0, len(materials))
+	for _, m := range materials {
+		e := types.RotationsListEntry{
+			KeyId: aws.String(k.ID), KeyMaterialId: aws.String(materialID(k.ID, m.Backing)),
+			KeyMaterialState: types.KeyMaterialState(m.State), RotationType: m.Rotation,
+		}
+		if m.Rotation != "" {
+			e.RotationDate = aws.Time(m.Rotated)
+		}
+		entries = append(entries, e)
+	}
+	return entries, next
+}

@@ -1,0 +1,65 @@
+package keysvc
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"regexp"
+	"time"
+
+	"github.com/kmsfs/kmsfs/hsm"
+	"github.com/kmsfs/kmsfs/keysvc/audit"
+	"github.com/kmsfs/kmsfs/keysvc/store"
+)
+
+// Config is what a Service is made of. The caller goes on owning Token, Store
+// and Audit and closes them after the Service.
+type Config struct {
+	Token   hsm.Token        // required
+	Store   store.Store      // required
+	Audit   audit.Log        // required: a call that can't be recorded fails
+	Account string           // required: twelve digits
+	Region  string           // required: where calls go that name no region
+	Now     func() time.Time // nil = time.Now
+	Logger  *slog.Logger     // nil = nothing is logged
+}
+
+// Service answers the operations of AWS KMS.
+type Service struct {
+	config Config
+	cache  *keyCache
+}
+
+var (
+	accountPattern = regexp.MustCompile(`^[0-9]{12}$`)
+	regionPattern  = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}$`)
+)
+
+// ValidAccount tells whether s is an AWS account id.
+func ValidAccount(s string) bool { return accountPattern.MatchString(s) }
+
+// ValidRegion tells whether s has the form of an AWS region's name.
+func ValidRegion(s string) bool { return regionPattern.MatchString(s) }
+
+// New checks the configuration and returns a Service. It does no I/O.
+func New(_ context.Context, config Config) (*Service, error) {
+	switch {
+	case config.Token == nil || config.Store == nil || config.Audit == nil:
+		return nil, errors.New("keysvc: Token, Store and Audit are required")
+	case !ValidAccount(config.Account):
+		return nil, errors.New("keysvc: Account must have twelve digits")
+	case !ValidRegion(config.Region):
+		return nil, errors.New("keysvc: Region must be the name of a region, such as us-east-1")
+	}
+	if config.Now == nil {
+		config.Now = time.Now
+	}
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Service{config: config, cache: newKeyCache(config.Token)}, nil
+}
+
+// Close drops what the Service has cached and what the token has cached of its
+// keys. Operations under way must have ended.
+func (s *Service) Close() { s.cache.clear() }

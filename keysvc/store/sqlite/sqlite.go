@@ -1,0 +1,171 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math"
+	"net/url"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/kmsfs/kmsfs/keysvc/store"
+	"github.com/kmsfs/kmsfs/keysvc/store/sqltx"
+
+	_ "modernc.org/sqlite" // registers the "sqlite" driver
+)
+
+// busyTimeout bounds how long an update waits for another process's.
+const busyTimeout = 10 * time.Second
+
+// ErrClosed is returned by every method of a closed store.
+var ErrClosed = errors.New("the key store is closed")
+
+// Store is a [store.Store] in an SQLite file.
+type Store struct {
+	db *sql.DB
+
+	// mu keeps the generation word mapped while somebody reads it: held for
+	// reading by every use, for writing by Close.
+	mu         sync.RWMutex
+	closed     bool
+	generation *generationWord
+}
+
+var _ store.Store = (*Store)(nil)
+
+// Open opens the database at path, making it if there is none, and brings it to
+// the present schema.
+func Open(ctx context.Context, path string) (*Store, error) {
+	if err := reserve(path); err != nil {
+		return nil, err
+	}
+	db, err := sql.Open("sqlite", dataSource(path))
+	if err != nil {
+		return nil, err
+	}
+	word, err := openGenerationWord(path + "-generation")
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	s := &Store{db: db, generation: word}
+	if err := s.migrate(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), s.Close())
+	}
+	return s, nil
+}
+
+// reserve makes the file with a private mode before SQLite would make it with
+// the process's umask. SQLite gives its -wal and -shm files the same mode.
+func reserve(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+func dataSource(path string) string {
+	q := url.Values{}
+	q.Set("_txlock", "immediate")
+	q.Add("_pragma", fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()))
+	q.Add("_pragma", "journal_mode(wal)")
+	q.Add("_pragma", "synchronous(full)")
+	q.Add("_pragma", "foreign_keys(on)")
+	return (&url.URL{Scheme: "file", Opaque: url.PathEscape(path), RawQuery: q.Encode()}).String()
+}
+
+// migrate runs under SQLite's write lock, so that the word it sets at the end
+// can't overtake an update of another process.
+func (s *Store) migrate(ctx context.Context) error {
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	generation, err := sqltx.Migrate(ctx, tx)
+	if err != nil {
+		return err
+	}
+	s.generation.store(generation)
+	return tx.Commit()
+}
+
+// View implements [store.Store].
+func (s *Store) View(ctx context.Context, fn func(store.Tx) error) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return ErrClosed
+	}
+	tx, err := s.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	t, err := sqltx.Begin(ctx, tx)
+	if err != nil {
+		return err
+	}
+	return fn(t)
+}
+
+// Update implements [store.Store].
+func (s *Store) Update(ctx context.Context, fn func(store.Tx) error) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return ErrClosed
+	}
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	t, err := sqltx.Begin(ctx, tx)
+	if err != nil {
+		return err
+	}
+	if err := fn(t); err != nil {
+		return err
+	}
+	return s.commit(ctx, tx, t)
+}
+
+// commit publishes the new generation before it commits: a reader that already
+// sees the new word and still the old state doesn't keep what it reads, as the
+// state names its own generation. The other order would let a process that died
+// in between leave readers on stale state.
+func (s *Store) commit(ctx context.Context, tx *sql.Tx, t *sqltx.Tx) error {
+	next, err := t.Advance(ctx)
+	if err != nil {
+		return err
+	}
+	s.generation.store(next)
+	return tx.Commit()
+}
+
+// Generation implements [store.Store]. A closed store has a generation that no
+// state has, so that nobody goes on with what was cached. It must not be called
+// inside a transaction, which has its own.
+func (s *Store) Generation() uint64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return math.MaxUint64
+	}
+	return s.generation.load()
+}
+
+// Close implements [store.Store].
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	return errors.Join(s.db.Close(), s.generation.close())
+}

@@ -1,0 +1,134 @@
+package sqltx
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"github.com/kmsfs/kmsfs/keysvc/store"
+
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+)
+
+const selectKey = `SELECT account, region, id, description, manager, spec, usage, origin, state,
+	multi_region, created, deletion_date, deletion_window, rotation_period, next_rotation FROM kms_key `
+
+// Key implements [store.Tx].
+func (t *Tx) Key(ctx context.Context, scope store.Scope, id string) (store.Key, error) {
+	row := t.tx.QueryRowContext(ctx, selectKey+`WHERE account = ? AND region = ? AND id = ?`, scope.Account, scope.Region, id)
+	key, err := scanKey(row)
+	if err != nil {
+		return store.Key{}, notFound(err)
+	}
+	key.Materials, err = collect(ctx, t, scanMaterial, `SELECT number, backing, state, created, rotation, rotated
+		FROM kms_material WHERE account = ? AND region = ? AND key_id = ? ORDER BY number`, scope.Account, scope.Region, id)
+	return key, err
+}
+
+// KeyOfMaterial implements [store.Tx].
+func (t *Tx) KeyOfMaterial(ctx context.Context, scope store.Scope, backing store.BackingID) (store.Key, error) {
+	var id string
+	err := t.tx.QueryRowContext(ctx, `SELECT key_id FROM kms_material WHERE account = ? AND region = ? AND backing = ?`,
+		scope.Account, scope.Region, backing.String()).Scan(&id)
+	if err != nil {
+		return store.Key{}, notFound(err)
+	}
+	return t.Key(ctx, scope, id)
+}
+
+// KeyIDs implements [store.Tx].
+func (t *Tx) KeyIDs(ctx context.Context, scope store.Scope, after string, limit int) ([]string, error) {
+	return collect(ctx, t, scanString, `SELECT id FROM kms_key WHERE account = ? AND region = ? AND id > ?
+		ORDER BY id LIMIT ?`, scope.Account, scope.Region, after, limit)
+}
+
+// DueKeys implements [store.Tx].
+func (t *Tx) DueKeys(ctx context.Context, now, stale time.Time) ([]store.KeyRef, error) {
+	return collect(ctx, t, scanRef, `SELECT account, region, id FROM kms_key k WHERE
+		(state = ? AND deletion_date <= ?) OR (state = ? AND rotation_period > 0 AND next_rotation <= ?)
+		OR EXISTS (SELECT 1 FROM kms_material m WHERE m.account = k.account AND m.region = k.region
+			AND m.key_id = k.id AND m.state = ? AND m.created < ?) ORDER BY account, region, id`,
+		types.KeyStatePendingDeletion, millis(now), types.KeyStateEnabled, millis(now), store.MaterialCreating, millis(stale))
+}
+
+// PutKey implements [store.Tx].
+func (t *Tx) PutKey(ctx context.Context, k store.Key) error {
+	_, err := t.tx.ExecContext(ctx, `INSERT INTO kms_key (account, region, id, description, manager, spec, usage, origin,
+		state, multi_region, created, deletion_date, deletion_window, rotation_period, next_rotation)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (account, region, id) DO UPDATE SET description = excluded.description, state = excluded.state,
+		multi_region = excluded.multi_region, deletion_date = excluded.deletion_date,
+		deletion_window = excluded.deletion_window, rotation_period = excluded.rotation_period,
+		next_rotation = excluded.next_rotation`,
+		k.Account, k.Region, k.ID, k.Description, k.Manager, k.Spec, k.Usage, k.Origin, k.State, flag(k.MultiRegion),
+		millis(k.Created), millis(k.DeletionDate), k.DeletionWindowDays, k.RotationPeriodDays, millis(k.NextRotation))
+	if err != nil {
+		return err
+	}
+	return t.putMaterials(ctx, k)
+}
+
+func (t *Tx) putMaterials(ctx context.Context, k store.Key) error {
+	if _, err := t.tx.ExecContext(ctx, `DELETE FROM kms_material WHERE account = ? AND region = ? AND key_id = ?`,
+		k.Account, k.Region, k.ID); err != nil {
+		return err
+	}
+	for _, m := range k.Materials {
+		if _, err := t.tx.ExecContext(ctx, `INSERT INTO kms_material (account, region, key_id, number, backing, state,
+			created, rotation, rotated) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, k.Account, k.Region, k.ID, m.Number,
+			m.Backing.String(), m.State, millis(m.Created), m.Rotation, millis(m.Rotated)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// DeleteKey implements [store.Tx].
+func (t *Tx) DeleteKey(ctx context.Context, scope store.Scope, id string) error {
+	return t.execOne(ctx, `DELETE FROM kms_key WHERE account = ? AND region = ? AND id = ?`, scope.Account, scope.Region, id)
+}
+
+func scanKey(row scanner) (store.Key, error) {
+	var k store.Key
+	var multiRegion int
+	var created, deletion, rotation int64
+	err := row.Scan(&k.Account, &k.Region, &k.ID, &k.Description, &k.Manager, &k.Spec, &k.Usage, &k.Origin, &k.State,
+		&multiRegion, &created, &deletion, &k.DeletionWindowDays, &k.RotationPeriodDays, &rotation)
+	k.MultiRegion = multiRegion != 0
+	k.Created, k.DeletionDate, k.NextRotation = fromMillis(created), fromMillis(deletion), fromMillis(rotation)
+	return k, err
+}
+
+func scanMaterial(row scanner) (store.Material, error) {
+	var m store.Material
+	var backing string
+	var created, rotated int64
+	if err := row.Scan(&m.Number, &backing, &m.State, &created, &m.Rotation, &rotated); err != nil {
+		return m, err
+	}
+	m.Created, m.Rotated = fromMillis(created), fromMillis(rotated)
+	if n, err := hex.Decode(m.Backing[:], []byte(backing)[:min(len(backing), 2*len(m.Backing))]); err != nil || n != len(m.Backing) {
+		return m, fmt.Errorf("the store names a backing key by %q, which is no id", backing)
+	}
+	return m, nil
+}
+
+func scanRef(row scanner) (store.KeyRef, error) {
+	var ref store.KeyRef
+	err := row.Scan(&ref.Account, &ref.Region, &ref.ID)
+	return ref, err
+}
+
+func scanString(row scanner) (string, error) {
+	var s string
+	err := row.Scan(&s)
+	return s, err
+}
+
+func flag(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,84 @@
+package sqltx
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+)
+
+// migrations bring an empty database to the present schema, one version each.
+// A released entry never changes; a new version is a new entry.
+var migrations = [...][]string{{
+	`CREATE TABLE kms_key (
+		account TEXT NOT NULL, region TEXT NOT NULL, id TEXT NOT NULL,
+		description TEXT NOT NULL, manager TEXT NOT NULL, spec TEXT NOT NULL,
+		usage TEXT NOT NULL, origin TEXT NOT NULL, state TEXT NOT NULL,
+		multi_region INTEGER NOT NULL, created BIGINT NOT NULL,
+		deletion_date BIGINT NOT NULL, deletion_window INTEGER NOT NULL,
+		rotation_period INTEGER NOT NULL, next_rotation BIGINT NOT NULL,
+		PRIMARY KEY (account, region, id))`,
+	`CREATE TABLE kms_material (
+		account TEXT NOT NULL, region TEXT NOT NULL, key_id TEXT NOT NULL,
+		number INTEGER NOT NULL, backing TEXT NOT NULL, state TEXT NOT NULL,
+		created BIGINT NOT NULL, rotation TEXT NOT NULL, rotated BIGINT NOT NULL,
+		PRIMARY KEY (account, region, key_id, number),
+		FOREIGN KEY (account, region, key_id) REFERENCES kms_key ON DELETE CASCADE)`,
+	`CREATE UNIQUE INDEX kms_material_backing ON kms_material (account, region, backing)`,
+	`CREATE TABLE kms_alias (
+		account TEXT NOT NULL, region TEXT NOT NULL, name TEXT NOT NULL,
+		key_id TEXT NOT NULL, created BIGINT NOT NULL, updated BIGINT NOT NULL,
+		PRIMARY KEY (account, region, name),
+		FOREIGN KEY (account, region, key_id) REFERENCES kms_key ON DELETE CASCADE)`,
+	`CREATE INDEX kms_alias_key ON kms_alias (account, region, key_id)`,
+	`CREATE TABLE kms_grant (
+		account TEXT NOT NULL, region TEXT NOT NULL, key_id TEXT NOT NULL,
+		id TEXT NOT NULL, name TEXT NOT NULL, grantee TEXT NOT NULL,
+		retiring TEXT NOT NULL, issuing_account TEXT NOT NULL,
+		operations TEXT NOT NULL, constraints TEXT NOT NULL, created BIGINT NOT NULL,
+		PRIMARY KEY (account, region, key_id, id),
+		FOREIGN KEY (account, region, key_id) REFERENCES kms_key ON DELETE CASCADE)`,
+	`CREATE INDEX kms_grant_retiring ON kms_grant (account, region, retiring)`,
+	`CREATE TABLE kms_tag (
+		account TEXT NOT NULL, region TEXT NOT NULL, key_id TEXT NOT NULL,
+		tag_key TEXT NOT NULL, tag_value TEXT NOT NULL,
+		PRIMARY KEY (account, region, key_id, tag_key),
+		FOREIGN KEY (account, region, key_id) REFERENCES kms_key ON DELETE CASCADE)`,
+}}
+
+// bookkeeping holds the schema version and the generation, one row.
+const bookkeeping = `CREATE TABLE IF NOT EXISTS kms_store (
+	one INTEGER PRIMARY KEY, schema_version INTEGER NOT NULL, generation BIGINT NOT NULL)`
+
+// Migrate brings the database to the present schema inside tx and returns its
+// generation. It refuses a database that a later version has written.
+func Migrate(ctx context.Context, tx *sql.Tx) (generation uint64, err error) {
+	if _, err := tx.ExecContext(ctx, bookkeeping); err != nil {
+		return 0, err
+	}
+	if _, err := tx.ExecContext(ctx, `INSERT INTO kms_store (one, schema_version, generation) VALUES (1, 0, 0) ON CONFLICT (one) DO NOTHING`); err != nil {
+		return 0, err
+	}
+	var version int
+	if err := tx.QueryRowContext(ctx, `SELECT schema_version, generation FROM kms_store`).Scan(&version, &generation); err != nil {
+		return 0, err
+	}
+	if version > len(migrations) {
+		return 0, fmt.Errorf("the database has schema version %d, this program knows %d: use a newer kmsfs", version, len(migrations))
+	}
+	if version == len(migrations) {
+		return generation, nil
+	}
+	return generation, apply(ctx, tx, migrations[version:])
+}
+
+func apply(ctx context.Context, tx *sql.Tx, versions [][]string) error {
+	for _, statements := range versions {
+		for _, s := range statements {
+			if _, err := tx.ExecContext(ctx, s); err != nil {
+				return err
+			}
+		}
+	}
+	_, err := tx.ExecContext(ctx, `UPDATE kms_store SET schema_version = ?`, len(migrations))
+	return err
+}

@@ -1,0 +1,82 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// ErrNotFound says that the named key, alias or grant isn't in the store.
+var ErrNotFound = errors.New("not in the store")
+
+// ErrExists says that an alias of that name is already in the store.
+var ErrExists = errors.New("already in the store")
+
+// Store is a transactional database of keys, aliases, grants and tags.
+type Store interface {
+	// View runs fn on a consistent, read-only state.
+	View(ctx context.Context, fn func(Tx) error) error
+
+	// Update runs fn in a transaction that excludes every other Update in every
+	// process, and commits it, durably, if fn returns nil. fn may run more than
+	// once and must not have effects that don't bear repeating.
+	Update(ctx context.Context, fn func(Tx) error) error
+
+	// Generation returns a number that differs from a [Tx.Generation] seen
+	// before if, and possibly even though not, an Update has committed since.
+	// It is cheap enough to be called on every operation and never blocks.
+	Generation() uint64
+
+	// Close releases the store. Transactions under way must have ended.
+	Close() error
+}
+
+// Tx is the state inside a transaction. Its methods must not be used after the
+// function that received it has returned. In a View, the methods that write
+// return an error.
+//
+// Lists are sorted by the name of what they list and start behind after.
+type Tx interface {
+	// Generation is the number of the state that the transaction reads.
+	Generation() uint64
+
+	// Key returns a key with its materials, or ErrNotFound.
+	Key(ctx context.Context, scope Scope, id string) (Key, error)
+	// KeyOfMaterial returns the key that owns a backing key, or ErrNotFound.
+	KeyOfMaterial(ctx context.Context, scope Scope, backing BackingID) (Key, error)
+	// KeyIDs lists the ids of a scope's keys.
+	KeyIDs(ctx context.Context, scope Scope, after string, limit int) ([]string, error)
+	// DueKeys returns keys of all scopes that wait for work at a time: deletion
+	// or rotation that is due, or a key or material begun before stale and
+	// never finished.
+	DueKeys(ctx context.Context, now, stale time.Time) ([]KeyRef, error)
+	// PutKey inserts a key or replaces it together with its materials.
+	PutKey(ctx context.Context, key Key) error
+	// DeleteKey removes a key with its materials, aliases, grants and tags.
+	DeleteKey(ctx context.Context, scope Scope, id string) error
+
+	// Alias returns an alias by its full name ("alias/..."), or ErrNotFound.
+	Alias(ctx context.Context, scope Scope, name string) (Alias, error)
+	// Aliases lists a scope's aliases, or those of one key if keyID is set.
+	Aliases(ctx context.Context, scope Scope, keyID, after string, limit int) ([]Alias, error)
+	// CreateAlias adds an alias, or returns ErrExists.
+	CreateAlias(ctx context.Context, scope Scope, alias Alias) error
+	// UpdateAlias points an alias at another key, or returns ErrNotFound.
+	UpdateAlias(ctx context.Context, scope Scope, alias Alias) error
+	// DeleteAlias removes an alias, or returns ErrNotFound.
+	DeleteAlias(ctx context.Context, scope Scope, name string) error
+
+	// Grants lists the grants that a filter selects, sorted by their ids.
+	Grants(ctx context.Context, scope Scope, filter GrantFilter, after string, limit int) ([]Grant, error)
+	// CreateGrant adds a grant.
+	CreateGrant(ctx context.Context, scope Scope, grant Grant) error
+	// DeleteGrant removes a grant, or returns ErrNotFound.
+	DeleteGrant(ctx context.Context, scope Scope, keyID, grantID string) error
+
+	// Tags lists the tags of a key, sorted by tag key.
+	Tags(ctx context.Context, scope Scope, keyID string) ([]Tag, error)
+	// PutTag adds a tag or replaces its value.
+	PutTag(ctx context.Context, scope Scope, keyID string, tag Tag) error
+	// DeleteTag removes a tag if it is there.
+	DeleteTag(ctx context.Context, scope Scope, keyID, tagKey string) error
+}

@@ -1,0 +1,119 @@
+package store
+
+import (
+	"encoding/hex"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+)
+
+// Scope is one account in one region. Ids and names are unique in a scope.
+type Scope struct {
+	Account string // twelve digits
+	Region  string
+}
+
+// BackingID names a backing key in the token (its CKA_ID).
+type BackingID [16]byte
+
+// String returns the id as 32 lower-case hexadecimal digits.
+func (id BackingID) String() string { return hex.EncodeToString(id[:]) }
+
+// Key is a KMS key (CMK). Times are kept to the millisecond; a zero time means
+// "none".
+type Key struct {
+	Scope
+	ID          string
+	Description string
+	Manager     types.KeyManagerType
+	Spec        types.KeySpec
+	Usage       types.KeyUsageType
+	Origin      types.OriginType
+	State       types.KeyState
+	MultiRegion bool
+	Created     time.Time
+
+	DeletionDate       time.Time // set while State is PendingDeletion
+	DeletionWindowDays int32     // set while State is PendingDeletion
+
+	RotationPeriodDays int32     // 0 = automatic rotation is off
+	NextRotation       time.Time // set while automatic rotation is on
+
+	Materials []Material // by Number, oldest first
+}
+
+// KeyRef names a key.
+type KeyRef struct {
+	Scope
+	ID string
+}
+
+// Ref returns the key's name.
+func (k *Key) Ref() KeyRef { return KeyRef{Scope: k.Scope, ID: k.ID} }
+
+// MaterialState tells what a key's material is used for.
+type MaterialState string
+
+const (
+	// MaterialCreating is being generated in the token and not in use yet.
+	MaterialCreating MaterialState = "CREATING"
+	// MaterialCurrent encrypts and decrypts. A usable key has exactly one.
+	MaterialCurrent MaterialState = "CURRENT"
+	// MaterialNonCurrent only decrypts.
+	MaterialNonCurrent MaterialState = "NON_CURRENT"
+)
+
+// Material is one backing key of a KMS key; every rotation adds one.
+type Material struct {
+	Backing  BackingID
+	Number   int // 1 for the first, counted up by rotation
+	State    MaterialState
+	Created  time.Time
+	Rotation types.RotationType // "" for the first
+	Rotated  time.Time          // when it became current by rotation
+}
+
+// Current returns the material that encrypts, or nil while there is none.
+func (k *Key) Current() *Material {
+	for i := range k.Materials {
+		if k.Materials[i].State == MaterialCurrent {
+			return &k.Materials[i]
+		}
+	}
+	return nil
+}
+
+// Alias is a name for a key.
+type Alias struct {
+	Name    string // with "alias/"
+	KeyID   string
+	Created time.Time
+	Updated time.Time
+}
+
+// Grant lets a principal use a key.
+type Grant struct {
+	ID             string // 64 hexadecimal digits
+	KeyID          string
+	Name           string
+	Grantee        string // principal ARN
+	Retiring       string // principal ARN, or ""
+	IssuingAccount string // ARN of the account's root
+	Operations     []types.GrantOperation
+	Constraints    *types.GrantConstraints // nil = none
+	Created        time.Time
+}
+
+// GrantFilter selects grants; empty members select all.
+type GrantFilter struct {
+	KeyID    string
+	GrantID  string
+	Grantee  string
+	Retiring string
+}
+
+// Tag is a tag of a key.
+type Tag struct {
+	Key   string
+	Value string
+}
