@@ -1,6 +1,7 @@
 package envelope
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -89,8 +90,8 @@ func frameLen(b []byte) int {
 // take adds the entry of an authentic frame.
 func (l *RenameLog) take(frame, plain []byte) error {
 	seq := binary.LittleEndian.Uint64(frame[8:])
-	flags := plain[0]
-	if flags == frameBase && l.seq() == 0 && l.baseTag == [tagSize]byte{} {
+	first := l.seq() == 0 && l.baseTag == [tagSize]byte{}
+	if first && bytes.Equal(plain, encodeRename(frameBase, "", "")) {
 		l.base, l.baseTag = seq, frameTag(frame)
 		return nil
 	}
@@ -117,6 +118,9 @@ func decodeRename(seq uint64, p []byte) (RenameEntry, error) {
 	e := RenameEntry{
 		Seq: seq, Exchange: p[0]&frameExchange != 0, Cancel: p[0]&frameCancel != 0,
 		Old: paths[:oldLen], New: paths[oldLen:],
+	}
+	if !bytes.Equal(p, encodeRename(p[0], e.Old, e.New)) {
+		return RenameEntry{}, errors.New("malformed entry")
 	}
 	_, err := checkRename(e)
 	return e, err
