@@ -1,0 +1,67 @@
+# make demo    set up, build, and run the lab: what "disable the key" does
+# make test    set up and run the tests
+# All targets: make help
+
+SHELL  := /bin/bash
+PREFIX ?= /usr/local
+GO     ?= go
+
+export PATH := $(PATH):/usr/local/go/bin
+export CGO_ENABLED := 1
+
+.PHONY: all help setup build install demo test test-long bench ci fmt vet lint race clean
+.DEFAULT_GOAL := all
+
+all: build
+
+help:
+	@echo 'make demo               set up, build, run "kmsfs lab key-disable"'
+	@echo 'make test               set up, run the tests (a few minutes)'
+	@echo 'make test-long          the same with the long runs (an hour or more)'
+	@echo 'make build              bin/kmsfs'
+	@echo 'make install PREFIX=P   kmsfs and its bash completion under P (default /usr/local)'
+	@echo 'make bench              Go benchmarks of all packages'
+	@echo 'make ci                 format, vet, staticcheck, tests under the race detector, demo'
+	@echo 'make setup              only install what is missing (fuse3, softhsm2, ...)'
+	@echo 'make clean              remove bin/'
+
+setup:
+	@.ci/setup
+
+build:
+	$(GO) build -trimpath -o bin/kmsfs ./cmd/kmsfs
+
+install: build
+	install -D -m 0755 bin/kmsfs $(DESTDIR)$(PREFIX)/bin/kmsfs
+	bin/kmsfs completion bash > bin/kmsfs.bash
+	install -D -m 0644 bin/kmsfs.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/kmsfs
+
+demo: setup build
+	bin/kmsfs lab key-disable
+
+test: setup
+	$(GO) test -short -timeout 20m ./...
+
+test-long: setup
+	$(GO) test -timeout 4h ./...
+
+bench: setup
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+ci: setup fmt vet lint race build demo
+
+fmt:
+	@bad=$$(gofmt -l cmd envelope fs hsm integration keysvc); \
+	if [ -n "$$bad" ]; then echo "not formatted (gofmt -w):"; echo "$$bad"; exit 1; fi
+
+vet:
+	$(GO) vet ./...
+
+lint:
+	$(GO) tool staticcheck ./...
+
+race:
+	$(GO) test -short -race -timeout 20m ./...
+
+clean:
+	rm -rf bin
