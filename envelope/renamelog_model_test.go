@@ -123,12 +123,19 @@ func (m *renameModel) moveDir(happens bool) {
 }
 
 // exchange swaps two directories, or a directory and a file.
-func (m *renameModel) exchange() {
+func (m *renameModel) exchange(happens bool) {
 	a, b := m.pick(true, false), m.pick(m.rng.IntN(3) > 0, false)
 	if a == nil || b == nil || a.below(b) || b.below(a) {
 		return
 	}
-	m.log.append(m.t, RenameEntry{Old: a.path(), New: b.path(), Exchange: true})
+	e := RenameEntry{Old: a.path(), New: b.path(), Exchange: true}
+	m.log.append(m.t, e)
+	if !happens {
+		m.create(false)
+		e.Cancel = true
+		m.log.append(m.t, e)
+		return
+	}
 	aDir, aName, bDir, bName := a.parent, a.name, b.parent, b.name
 	a.put(bDir, bName)
 	b.put(aDir, aName)
@@ -188,7 +195,7 @@ func (m *renameModel) step() {
 	case 10:
 		m.moveDir(false)
 	case 11, 12:
-		m.exchange()
+		m.exchange(m.rng.IntN(4) > 0)
 	case 13:
 		m.moveFile()
 	case 14:
