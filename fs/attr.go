@@ -1,0 +1,176 @@
+package fs
+
+import (
+	"errors"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"github.com/kmsfs/kmsfs/envelope"
+	"github.com/kmsfs/kmsfs/fs/backing"
+)
+
+// fillAttr translates what the store says; size and mtime of a regular file are put in by sizeOf.
+func fillAttr(out *fuse.Attr, st *unix.Stat_t) {
+	*out = fuse.Attr{
+		Ino: st.Ino, Size: uint64(st.Size), Blocks: uint64(st.Blocks),
+		Atime: uint64(st.Atim.Sec), Atimensec: uint32(st.Atim.Nsec),
+		Mtime: uint64(st.Mtim.Sec), Mtimensec: uint32(st.Mtim.Nsec),
+		Ctime: uint64(st.Ctim.Sec), Ctimensec: uint32(st.Ctim.Nsec),
+		Mode: st.Mode, Nlink: uint32(st.Nlink), Rdev: uint32(st.Rdev), Blksize: envelope.PageSize,
+	}
+	out.Uid, out.Gid = st.Uid, st.Gid
+}
+
+// stat describes in as an application should see it.
+func (s *fileSystem) stat(in *inode, out *fuse.Attr) error {
+	if of := in.open.Load(); of != nil {
+		var st unix.Stat_t
+		if err := of.store.Stat(&st); err == nil {
+			fillAttr(out, &st)
+			in.plainAttr(out, of)
+			return nil
+		}
+	}
+	p, ok := s.tree.where(in)
+	if !ok && in != s.tree.root {
+		return syscall.ESTALE
+	}
+	d, err := s.dirOf(in, p)
+	if err != nil {
+		return err
+	}
+	defer s.dirs.release(d)
+	return s.statAt(in, d, p, out)
+}
+
+// dirOf returns the directory to name in from: its parent, or itself for the root.
+func (s *fileSystem) dirOf(in *inode, p place) (*dirHandle, error) {
+	if in == s.tree.root {
+		return s.dir(in)
+	}
+	return s.dir(p.dir)
+}
+
+func (s *fileSystem) statAt(in *inode, d *dirHandle, p place, out *fuse.Attr) error {
+	var st unix.Stat_t
+	if err := d.Stat(p.store, &st); err != nil {
+		return err
+	}
+	if st.Ino != in.ino || st.Mode&unix.S_IFMT != in.kind {
+		return syscall.ESTALE // replaced behind the mount's back: the kernel looks it up again
+	}
+	return s.complete(in, d.Dir, p, &st, out)
+}
+
+// complete fills out from st, with the plaintext size where that differs from the store's.
+func (s *fileSystem) complete(in *inode, d *backing.Dir, p place, st *unix.Stat_t, out *fuse.Attr) error {
+	fillAttr(out, st)
+	switch in.kind {
+	case unix.S_IFLNK:
+		target, err := s.readlink(d, p)
+		if err != nil {
+			return err
+		}
+		out.Size = uint64(len(target))
+	case unix.S_IFREG:
+		size, err := s.sizeOf(in, d, p.store)
+		if err != nil {
+			return err
+		}
+		out.Size = uint64(size)
+		if of := in.open.Load(); of != nil {
+			in.plainAttr(out, of)
+		}
+	}
+	return nil
+}
+
+// plainAttr overrides what only the open file knows: its size and the time of its last change,
+// which our own delayed writes must not move.
+func (in *inode) plainAttr(out *fuse.Attr, of *openFile) {
+	out.Size = uint64(of.file.Size())
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.file.mtimeKnown {
+		out.Mtime, out.Mtimensec = uint64(in.file.mtime.Sec), uint32(in.file.mtime.Nsec)
+	}
+}
+
+// sizeOf returns the plaintext size of a regular file without its key: from memory, from the hint
+// in the store's attribute, or from the header.
+func (s *fileSystem) sizeOf(in *inode, d *backing.Dir, name string) (int64, error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.file.sizeKnown {
+		return in.file.size, nil
+	}
+	size, err := s.hintedSize(in, d, name)
+	if err != nil {
+		size, err = s.headerSize(in, d, name)
+	}
+	if err != nil {
+		return 0, err
+	}
+	in.file.size, in.file.sizeKnown = size, true
+	return size, nil
+}
+
+// errNoHint says that the store holds no hint that can be believed.
+var errNoHint = errors.New("no size hint")
+
+func (s *fileSystem) hintedSize(in *inode, d *backing.Dir, name string) (int64, error) {
+	var buf [256]byte
+	n, err := d.GetXattr(name, hintAttr, buf[:])
+	if err != nil {
+		return 0, err
+	}
+	h, err := s.vol.crypto.OpenHint(buf[:n])
+	if err != nil || !s.vol.believable(h.MountID) {
+		return 0, errNoHint
+	}
+	in.file.hinted = int64(h.Size)
+	return int64(h.Size), nil
+}
+
+// headerSize reads the size from the header's stat record, sealed under the volume key. A header
+// that cannot be read shows as size 0: stat goes on working, open tells what is wrong.
+func (s *fileSystem) headerSize(in *inode, d *backing.Dir, name string) (int64, error) {
+	f, err := d.Open(name, true)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	roots, err := envelope.ReadRoots(f)
+	if err != nil {
+		return 0, s.sizeUnknown(name, err)
+	}
+	h := roots.Newest()
+	size, err := s.vol.crypto.OpenStat(h.FileID, h.Sequence, h.StatRecord[:])
+	if err != nil {
+		return 0, s.sizeUnknown(name, err)
+	}
+	return int64(size), nil
+}
+
+func (s *fileSystem) sizeUnknown(name string, err error) error {
+	if errors.As(err, new(syscall.Errno)) {
+		return err
+	}
+	s.log.Warn("file header unreadable, size shown as 0", "store-name", name, "err", err)
+	return nil
+}
+
+// GetAttr implements fuse.RawFileSystem.
+func (s *fileSystem) GetAttr(_ <-chan struct{}, input *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
+	in := s.tree.get(input.NodeId)
+	if in == nil {
+		return fuse.Status(syscall.ESTALE)
+	}
+	out.SetTimeout(s.timeout)
+	return status(s.stat(in, &out.Attr))
+}
+
+// status translates an error for the kernel.
+func status(err error) fuse.Status { return fuse.Status(errnoOf(err)) }

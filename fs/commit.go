@@ -1,0 +1,174 @@
+package fs
+
+import (
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// commitInterval bounds what a killed daemon loses of data that was not fsynced.
+const commitInterval = time.Second
+
+// commit writes what a file has changed to the store, without a device flush; in.mu is held.
+func (s *fileSystem) commit(in *inode, of *openFile) error {
+	if !of.dirty.Swap(false) && !of.file.Dirty() {
+		return nil
+	}
+	if err := of.file.Commit(); err != nil {
+		of.dirty.Store(true)
+		return err
+	}
+	s.settle(in, of)
+	return nil
+}
+
+// sync is commit and one device flush; in.mu is held.
+func (s *fileSystem) sync(in *inode, of *openFile) error {
+	changed := of.dirty.Swap(false) || of.file.Dirty()
+	if err := of.file.Sync(); err != nil {
+		of.dirty.Store(true)
+		return err
+	}
+	if changed {
+		s.settle(in, of)
+	}
+	return nil
+}
+
+// settle brings the store's metadata in line after a commit: the size hint, and the time of the
+// last change, which our own writing has moved; in.mu is held.
+func (s *fileSystem) settle(in *inode, of *openFile) {
+	size := of.file.Size()
+	in.file.size, in.file.sizeKnown = size, true
+	if size != in.file.hinted {
+		seq, _ := of.file.State()
+		if err := of.store.SetXattr(hintAttr, s.vol.crypto.SealHint(in.file.id, seq, s.vol.mountID, uint64(size))); err == nil {
+			in.file.hinted = size
+		}
+	}
+	if in.file.mtimeKnown {
+		if err := of.store.Utimens(unix.Timespec{Nsec: unix.UTIME_OMIT}, in.file.mtime); err != nil {
+			s.log.Warn("modification time not kept", "file", in.file.id.String(), "err", err)
+		}
+	}
+}
+
+// committer writes changed files in the background, so that a killed daemon loses at most
+// commitInterval of what was written.
+type committer struct {
+	s *fileSystem
+
+	mu   sync.Mutex
+	open map[*inode]struct{} // files in use; leaf lock
+
+	pause sync.Mutex // held while the kernel's own cache is being written out
+	stop  chan struct{}
+	done  chan struct{}
+}
+
+func newCommitter(s *fileSystem) *committer {
+	return &committer{s: s, open: make(map[*inode]struct{}), stop: make(chan struct{}), done: make(chan struct{})}
+}
+
+func (c *committer) opened(in *inode) {
+	c.mu.Lock()
+	c.open[in] = struct{}{}
+	c.mu.Unlock()
+}
+
+func (c *committer) closed(in *inode) {
+	c.mu.Lock()
+	delete(c.open, in)
+	c.mu.Unlock()
+}
+
+// inUse returns the files whose keys are held.
+func (c *committer) inUse() []*inode {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make([]*inode, 0, len(c.open))
+	for in := range c.open {
+		out = append(out, in)
+	}
+	return out
+}
+
+// run commits until finish is called.
+func (c *committer) run() {
+	defer close(c.done)
+	t := time.NewTicker(commitInterval)
+	defer t.Stop()
+	for {
+		select {
+		case <-c.stop:
+			return
+		case <-t.C:
+			c.round()
+		}
+	}
+}
+
+// round writes out what the kernel and this process hold back.
+func (c *committer) round() {
+	writing := false
+	for _, in := range c.inUse() {
+		writing = c.commitOne(in) || writing
+	}
+	if writing && c.s.writeback {
+		c.kick()
+	}
+	c.s.folds.tidy(c.s)
+}
+
+// commitOne commits one file and reports whether it is open for writing. A file that has no handle
+// any more is one whose last commit failed: it is tried again.
+func (c *committer) commitOne(in *inode) (writing bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	of := in.open.Load()
+	if of == nil {
+		return false
+	}
+	if of.handles == 0 {
+		c.s.lastClose(in, of)
+		return false
+	}
+	if err := c.s.commit(in, of); err != nil {
+		c.s.log.Error("commit failed, will retry", "file", in.file.id.String(), "err", err)
+	}
+	return of.writers > 0
+}
+
+// kick makes the kernel send the dirty pages that it holds for this mount.
+func (c *committer) kick() {
+	c.pause.Lock()
+	defer c.pause.Unlock()
+	fd, err := unix.Open(c.s.mountpoint, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return // unmounted meanwhile
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) == nil && st.Ino == c.s.tree.root.ino {
+		unix.Syncfs(fd)
+	}
+}
+
+// finish stops the rounds and commits what is left; it returns the first error.
+func (c *committer) finish() error {
+	close(c.stop)
+	<-c.done
+	var firstErr error
+	for _, in := range c.inUse() {
+		in.mu.Lock()
+		if of := in.open.Load(); of != nil {
+			if err := c.s.commit(in, of); err != nil && firstErr == nil {
+				firstErr = err
+			}
+			c.s.dropHeld(in, of)
+		}
+		in.mu.Unlock()
+	}
+	return firstErr
+}

@@ -1,0 +1,252 @@
+package fs
+
+import (
+	"crypto/rand"
+	"errors"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"github.com/kmsfs/kmsfs/envelope"
+	"github.com/kmsfs/kmsfs/fs/backing"
+)
+
+// Create implements fuse.RawFileSystem: a new file with a data key of its own, open.
+func (s *fileSystem) Create(_ <-chan struct{}, input *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
+	dir := s.tree.get(input.NodeId)
+	if dir == nil {
+		return fuse.Status(syscall.ESTALE)
+	}
+	in, err := s.createFile(dir, name, input.Mode, &input.Caller, &out.EntryOut)
+	if err != nil {
+		return status(err)
+	}
+	if input.Flags&unix.O_ACCMODE != unix.O_RDONLY {
+		in.mu.Lock()
+		in.open.Load().writers++
+		in.mu.Unlock()
+	}
+	out.OpenFlags = s.openFlags()
+	return fuse.OK
+}
+
+// createFile makes a file and leaves it in use with one handle.
+func (s *fileSystem) createFile(dir *inode, name string, mode uint32, caller *fuse.Caller, out *fuse.EntryOut) (*inode, error) {
+	p, d, long, err := s.newPlace(dir, name)
+	if err != nil {
+		return nil, err
+	}
+	defer s.dirs.release(d)
+	path, seq := s.tree.path(dir, name)
+	key, slot, err := s.vol.generate(path, seq)
+	if err != nil {
+		return nil, err
+	}
+	defer key.Wipe()
+	f, err := d.Create(p.store, mode&0o7777)
+	if err != nil {
+		return nil, err
+	}
+	in, err := s.newFile(d, p, f, key, slot, caller, out)
+	if err != nil {
+		f.Close()
+		d.Unlink(p.store)
+		s.dropLongName(d, p, long)
+		return nil, err
+	}
+	return in, nil
+}
+
+// newFile writes the first root page of a fresh file and makes its inode known.
+func (s *fileSystem) newFile(d *dirHandle, p place, f *backing.File, key *envelope.DataKey, slot envelope.Slot, caller *fuse.Caller, out *fuse.EntryOut) (*inode, error) {
+	if err := s.giveFile(d, f, caller); err != nil {
+		return nil, err
+	}
+	id, table := newFileID(), envelope.SlotTable{Version: 1, Slots: []envelope.Slot{slot}}
+	area, err := s.vol.crypto.SealSlots(id, table)
+	if err != nil {
+		return nil, err
+	}
+	file, err := envelope.CreateFile(s.fileOptions(f, key), s.vol.id, id, area, 0)
+	if err != nil {
+		return nil, err
+	}
+	var st unix.Stat_t
+	if err := f.Stat(&st); err != nil {
+		file.Wipe()
+		return nil, err
+	}
+	in := s.tree.enter(p, &st, envelope.DirID{})
+	s.tree.pin(in)
+	in.mu.Lock()
+	in.file = fileState{id: id, sizeKnown: true, hinted: -1, slots: table, slotsKnown: true, mtime: st.Mtim, mtimeKnown: true}
+	in.since = time.Now()
+	in.open.Store(&openFile{file: file, store: f, handles: 1})
+	in.mu.Unlock()
+	s.committer.opened(in)
+	in.xattrs.Store(xattrNone)
+	return in, s.describe(in, d, p, &st, out)
+}
+
+// newPlace computes where a new name goes and writes the companion of a long one.
+func (s *fileSystem) newPlace(dir *inode, name string) (place, *dirHandle, string, error) {
+	if !dir.isDir() {
+		return place{}, nil, "", syscall.ENOTDIR
+	}
+	sn, err := s.vol.storeName(dir.dirID, name)
+	if err != nil {
+		return place{}, nil, "", err
+	}
+	d, err := s.dir(dir)
+	if err != nil {
+		return place{}, nil, "", err
+	}
+	if err := writeLongName(d, sn); err != nil {
+		s.dirs.release(d)
+		return place{}, nil, "", err
+	}
+	return place{dir: dir, name: name, store: sn.name}, d, sn.long, nil
+}
+
+// writeLongName makes the companion link of a name that did not fit, before the name itself.
+func writeLongName(d *dirHandle, sn storedName) error {
+	if sn.long == "" {
+		return nil
+	}
+	err := d.Symlink(sn.long, sn.name+longNameSuffix)
+	if errors.Is(err, syscall.EEXIST) {
+		return nil // the name is there already, or a crash left its companion: same content
+	}
+	return err
+}
+
+// dropLongName removes the companion of a name that is gone, unless the name exists after all.
+func (s *fileSystem) dropLongName(d *dirHandle, p place, long string) {
+	var st unix.Stat_t
+	if long != "" && errors.Is(d.Stat(p.store, &st), syscall.ENOENT) {
+		if err := d.Unlink(p.store + longNameSuffix); err != nil {
+			s.log.Warn("companion of a long name left behind", "store-name", p.store, "err", err)
+		}
+	}
+}
+
+// dropLong is dropLongName for a place whose name was removed.
+func (s *fileSystem) dropLong(d *dirHandle, p place) {
+	if len(p.store) > len(longPrefix) && p.store[:len(longPrefix)] == longPrefix {
+		s.dropLongName(d, p, p.store)
+	}
+}
+
+// giveFile makes a new file its creator's, as the kernel would.
+func (s *fileSystem) giveFile(d *dirHandle, f *backing.File, caller *fuse.Caller) error {
+	uid, gid, err := s.owner(d, caller)
+	if err != nil || uid < 0 && gid < 0 {
+		return err
+	}
+	return f.Chown(uid, gid)
+}
+
+// owner returns the ids that a new object in d must be given, -1 where it has them already. Only
+// root can give files away; an ordinary user's mount serves that user alone.
+func (s *fileSystem) owner(d *dirHandle, caller *fuse.Caller) (uid, gid int, err error) {
+	if s.euid != 0 || caller.Uid == 0 && caller.Gid == 0 {
+		return -1, -1, nil
+	}
+	var st unix.Stat_t
+	if err := d.Stat("", &st); err != nil {
+		return -1, -1, err
+	}
+	uid, gid = int(caller.Uid), int(caller.Gid)
+	if st.Mode&unix.S_ISGID != 0 {
+		gid = -1 // the store took it from the directory
+	}
+	return uid, gid, nil
+}
+
+// giveName is giveFile for an object that is not open.
+func (s *fileSystem) giveName(d *dirHandle, store string, caller *fuse.Caller) error {
+	uid, gid, err := s.owner(d, caller)
+	if err != nil || uid < 0 && gid < 0 {
+		return err
+	}
+	return d.Chown(store, uid, gid)
+}
+
+func newFileID() envelope.FileID {
+	var id envelope.FileID
+	rand.Read(id[:]) // never fails (crypto/rand)
+	return id
+}
+
+func (s *fileSystem) fileOptions(f *backing.File, key *envelope.DataKey) envelope.FileOptions {
+	return envelope.FileOptions{Store: f, Key: key, Stat: s.vol.crypto, MountID: s.vol.mountID, Workers: s.workers}
+}
+
+// Mknod implements fuse.RawFileSystem.
+func (s *fileSystem) Mknod(_ <-chan struct{}, input *fuse.MknodIn, name string, out *fuse.EntryOut) fuse.Status {
+	dir := s.tree.get(input.NodeId)
+	if dir == nil {
+		return fuse.Status(syscall.ESTALE)
+	}
+	if input.Mode&unix.S_IFMT == unix.S_IFREG || input.Mode&unix.S_IFMT == 0 {
+		in, err := s.createFile(dir, name, input.Mode, &input.Caller, out)
+		if err == nil {
+			s.release(in, false)
+		}
+		return status(err)
+	}
+	return status(s.makeName(dir, name, &input.Caller, out, func(d *dirHandle, p place) error {
+		return d.Mknod(p.store, input.Mode, int(input.Rdev))
+	}))
+}
+
+// Mkdir implements fuse.RawFileSystem.
+func (s *fileSystem) Mkdir(_ <-chan struct{}, input *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
+	dir := s.tree.get(input.NodeId)
+	if dir == nil {
+		return fuse.Status(syscall.ESTALE)
+	}
+	return status(s.makeName(dir, name, &input.Caller, out, func(d *dirHandle, p place) error {
+		return s.mkdir(d, p, input.Mode)
+	}))
+}
+
+// mkdir makes a directory and gives it its identity. A crash in between leaves an empty directory,
+// which is given one at its next lookup.
+func (s *fileSystem) mkdir(d *dirHandle, p place, mode uint32) error {
+	if err := d.Mkdir(p.store, mode&0o7777|0o700); err != nil {
+		return err
+	}
+	sub, err := d.OpenDir(p.store)
+	if err == nil {
+		err = sub.Symlink(s.vol.crypto.SealDir(p.dir.dirID, p.name, envelope.NewDirID()), dirLink)
+		if err == nil && mode&0o700 != 0o700 {
+			err = sub.Chmod("", mode&0o7777)
+		}
+		sub.Close()
+	}
+	if err != nil {
+		d.Rmdir(p.store)
+	}
+	return err
+}
+
+// makeName makes an object that is not a regular file and enters it.
+func (s *fileSystem) makeName(dir *inode, name string, caller *fuse.Caller, out *fuse.EntryOut, make func(*dirHandle, place) error) error {
+	p, d, long, err := s.newPlace(dir, name)
+	if err != nil {
+		return err
+	}
+	defer s.dirs.release(d)
+	if err := make(d, p); err != nil {
+		s.dropLongName(d, p, long)
+		return err
+	}
+	if err := s.giveName(d, p.store, caller); err != nil {
+		return err
+	}
+	_, err = s.enter(d, p, out)
+	return err
+}

@@ -1,0 +1,140 @@
+package fs
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+
+	"github.com/kmsfs/kmsfs/envelope"
+)
+
+// keyTimeout bounds one call to the key service, retries included.
+const keyTimeout = 15 * time.Second
+
+// currentKey is the index of the CMK that new data keys are wrapped with: the volume's latest.
+func (v *volume) currentKey() uint8 { return uint8(len(v.keyARNs) - 1) }
+
+// generate makes a data key for a new file at path (AWS: GenerateDataKey). The caller wipes it.
+func (v *volume) generate(path string, seq uint64) (*envelope.DataKey, envelope.Slot, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), keyTimeout)
+	defer cancel()
+	out, err := v.keys.GenerateDataKey(ctx, &kms.GenerateDataKeyInput{
+		KeyId:             &v.keyARNs[v.currentKey()],
+		KeySpec:           types.DataKeySpecAes256,
+		EncryptionContext: envelope.FileContext(v.id, path),
+	})
+	if err != nil {
+		return nil, envelope.Slot{}, v.keyError("create", path, err)
+	}
+	defer clear(out.Plaintext)
+	key, err := envelope.NewDataKey(out.Plaintext)
+	if err != nil {
+		return nil, envelope.Slot{}, newError("create", path, err)
+	}
+	return key, v.slot(path, seq, out.CiphertextBlob), nil
+}
+
+// slot makes the slot of a wrapped key for path.
+func (v *volume) slot(path string, seq uint64, wrapped []byte) envelope.Slot {
+	return envelope.Slot{
+		Kind: envelope.SlotPath, KeyIndex: v.currentKey(), LogSeq: seq,
+		Tag: v.crypto.PathTag(path), Wrapped: wrapped,
+	}
+}
+
+// unwrap asks the key service for the data key in a slot that was wrapped for path (AWS: Decrypt).
+// The caller wipes it.
+func (v *volume) unwrap(slot *envelope.Slot, path string) (*envelope.DataKey, error) {
+	arn, err := v.slotKey(slot)
+	if err != nil {
+		return nil, newError("open", path, err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), keyTimeout)
+	defer cancel()
+	out, err := v.keys.Decrypt(ctx, &kms.DecryptInput{
+		KeyId:             &arn,
+		CiphertextBlob:    slot.Wrapped,
+		EncryptionContext: envelope.FileContext(v.id, path),
+	})
+	if err != nil {
+		return nil, v.keyError("open", path, err)
+	}
+	defer clear(out.Plaintext)
+	key, err := envelope.NewDataKey(out.Plaintext)
+	if err != nil {
+		return nil, rejected("open", path, "the key service returned a key of the wrong length")
+	}
+	return key, nil
+}
+
+// rewrap wraps the key in a slot for another path, without showing it to this process (AWS:
+// ReEncrypt). seq is the rename log sequence that newPath stands for.
+func (v *volume) rewrap(slot *envelope.Slot, path, newPath string, seq uint64) (envelope.Slot, error) {
+	arn, err := v.slotKey(slot)
+	if err != nil {
+		return envelope.Slot{}, newError("rewrap", path, err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), keyTimeout)
+	defer cancel()
+	out, err := v.keys.ReEncrypt(ctx, &kms.ReEncryptInput{
+		CiphertextBlob:               slot.Wrapped,
+		SourceKeyId:                  &arn,
+		SourceEncryptionContext:      envelope.FileContext(v.id, path),
+		DestinationKeyId:             &v.keyARNs[v.currentKey()],
+		DestinationEncryptionContext: envelope.FileContext(v.id, newPath),
+	})
+	if err != nil {
+		return envelope.Slot{}, v.keyError("rename", path, err)
+	}
+	return v.slot(newPath, seq, out.CiphertextBlob), nil
+}
+
+// slotKey returns the ARN of the CMK that a slot names.
+func (v *volume) slotKey(slot *envelope.Slot) (string, error) {
+	if int(slot.KeyIndex) >= len(v.keyARNs) {
+		return "", fmt.Errorf("slot names CMK %d of %d", slot.KeyIndex, len(v.keyARNs))
+	}
+	return v.keyARNs[slot.KeyIndex], nil
+}
+
+// keyError makes the error of a failed call and logs it with volume, path, CMK and cause, which
+// the errno alone does not tell.
+func (v *volume) keyError(op, path string, cause error) *Error {
+	e := newError(op, path, cause)
+	v.log.Warn("key service refused", "op", op, "volume", v.id.String(), "path", path,
+		"cmk", v.keyARNs[v.currentKey()], "errno", e.Errno().Error(), "cause", cause)
+	return e
+}
+
+// unwrapVolume unwraps the volume key and authenticates the volume file with it.
+func (v *volume) unwrapVolume(ctx context.Context, vf *envelope.VolumeFile) (*envelope.Volume, error) {
+	ctx, cancel := context.WithTimeout(ctx, keyTimeout)
+	defer cancel()
+	if len(vf.Keys) == 0 || vf.WrappedBy >= len(vf.Keys) {
+		return nil, &Error{Op: "attach", Kind: KindBadVolume, Path: v.info.Backing, Err: fmt.Errorf("volume file names no CMK")}
+	}
+	out, err := v.keys.Decrypt(ctx, &kms.DecryptInput{
+		KeyId:             aws.String(vf.Keys[vf.WrappedBy]),
+		CiphertextBlob:    vf.Wrapped,
+		EncryptionContext: envelope.VolumeContext(vf.ID),
+	})
+	if err != nil {
+		return nil, newError("attach", v.info.Backing, err)
+	}
+	defer clear(out.Plaintext)
+	key, err := envelope.NewVolumeKey(out.Plaintext)
+	if err != nil {
+		return nil, newError("attach", v.info.Backing, err)
+	}
+	defer key.Wipe()
+	crypto, err := vf.Verify(key)
+	if err != nil {
+		return nil, &Error{Op: "attach", Kind: KindBadVolume, Path: v.info.Backing, Err: err,
+			hint: "kmsfs.volume was edited; restore it from a backup of the backing directory"}
+	}
+	return crypto, nil
+}

@@ -1,0 +1,238 @@
+package fs
+
+import (
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kmsfs/kmsfs/envelope"
+)
+
+// foldQueue holds the files whose newest key slots stand in the store's attribute only. They are
+// folded into the headers at unmount, behind one flush for all of them, so that a copy of the
+// store made without attributes has everything.
+type foldQueue struct {
+	tree *tree
+
+	mu     sync.Mutex      // before tree.mu
+	staged map[*inode]bool // pinned; the value says that a slot still has to be dropped
+}
+
+// foldLimit bounds the queue: beyond it the files are folded while mounted.
+const foldLimit = 8192
+
+// add queues a file; in stays in memory until it is folded.
+func (q *foldQueue) add(in *inode) { q.put(in, false) }
+
+func (q *foldQueue) put(in *inode, dropping bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.staged == nil {
+		q.staged = make(map[*inode]bool)
+	}
+	if _, queued := q.staged[in]; !queued {
+		q.tree.pin(in)
+	}
+	q.staged[in] = q.staged[in] || dropping
+}
+
+// take empties the queue; the caller unpins what it is done with.
+func (q *foldQueue) take() map[*inode]bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	out := q.staged
+	q.staged = nil
+	return out
+}
+
+func (q *foldQueue) len() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.staged)
+}
+
+// queued reports whether in waits to be folded.
+func (q *foldQueue) queued(in *inode) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	_, ok := q.staged[in]
+	return ok
+}
+
+// takeDropping returns the files whose old slots wait to be dropped.
+func (q *foldQueue) takeDropping() []*inode {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var out []*inode
+	for in, dropping := range q.staged {
+		if dropping {
+			q.staged[in] = false
+			out = append(out, in)
+		}
+	}
+	return out
+}
+
+// tidy drops the slots that finished renames have left behind, and folds when the queue is long.
+func (q *foldQueue) tidy(s *fileSystem) {
+	for _, in := range q.takeDropping() {
+		if err := s.dropOldSlots(in); err != nil {
+			s.log.Warn("old key slot not dropped yet", "file", in.file.id.String(), "err", err)
+		}
+	}
+	if q.len() > foldLimit {
+		if err := s.foldAll(); err != nil {
+			s.log.Warn("key slots not folded yet", "err", err)
+		}
+	}
+}
+
+// dropOldSlots stages the table without the slots of the names that a file no longer has.
+func (s *fileSystem) dropOldSlots(in *inode) error {
+	p, ok := s.tree.where(in)
+	if !ok {
+		return nil
+	}
+	d, err := s.dir(p.dir)
+	if err != nil {
+		return err
+	}
+	defer s.dirs.release(d)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if err := s.loadSlots(in, d.Dir, p.store); err != nil {
+		return err
+	}
+	t := keepSlots(in.file.slots, func(sl *envelope.Slot) bool { return !sl.Dropping })
+	if len(t.Slots) == len(in.file.slots.Slots) {
+		return nil
+	}
+	if err := s.stage(in, d.Dir, p.store, in.file.id, t); err != nil {
+		return err
+	}
+	in.file.slots = t
+	if of := in.open.Load(); of != nil {
+		s.foldInto(in, of)
+	}
+	return nil
+}
+
+// foldAll moves all staged key slots into their headers. The flush before makes every newest root
+// durable, so that the other root page may be overwritten; the one after, the new headers.
+func (s *fileSystem) foldAll() error {
+	staged := s.folds.take()
+	if len(staged) == 0 {
+		return nil
+	}
+	defer s.unpinAll(staged)
+	if err := s.vol.root.SyncFS(); err != nil {
+		s.requeue(staged)
+		return err
+	}
+	var done []*inode
+	for in := range staged {
+		if err := s.fold(in); err != nil {
+			s.log.Warn("key slots stay in the attribute", "file", in.file.id.String(), "err", err)
+			s.folds.add(in)
+			continue
+		}
+		done = append(done, in)
+	}
+	if err := s.vol.root.SyncFS(); err != nil {
+		return err
+	}
+	for _, in := range done {
+		s.unstage(in)
+	}
+	return nil
+}
+
+func (s *fileSystem) unpinAll(staged map[*inode]bool) {
+	for in := range staged {
+		s.tree.unpin(in)
+	}
+}
+
+func (s *fileSystem) requeue(staged map[*inode]bool) {
+	for in, dropping := range staged {
+		s.folds.put(in, dropping)
+	}
+}
+
+// fold writes the slot table of one file into its header.
+func (s *fileSystem) fold(in *inode) error {
+	p, ok := s.tree.where(in)
+	if !ok {
+		return nil // its last name is gone
+	}
+	d, err := s.dir(p.dir)
+	if err != nil {
+		return err
+	}
+	defer s.dirs.release(d)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if err := s.loadSlots(in, d.Dir, p.store); err != nil {
+		return err
+	}
+	t := keepSlots(in.file.slots, func(sl *envelope.Slot) bool { return !sl.Dropping })
+	area, err := s.vol.crypto.SealSlots(in.file.id, t)
+	if err != nil {
+		return err
+	}
+	if of := in.open.Load(); of != nil {
+		if err := of.file.SetSlotArea(area); err != nil {
+			return err
+		}
+		if err := s.commit(in, of); err != nil {
+			return err
+		}
+	} else if err := s.foldClosed(in, d, p.store, area); err != nil {
+		return err
+	}
+	in.file.slots = t
+	return nil
+}
+
+func (s *fileSystem) foldClosed(in *inode, d *dirHandle, name string, area []byte) error {
+	f, err := d.Open(name, false)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	roots, err := envelope.ReadRoots(f)
+	if err != nil {
+		return err
+	}
+	var st unix.Stat_t
+	if err := f.Stat(&st); err != nil {
+		return err
+	}
+	in.file.durable = 0
+	in.file.closes++
+	if err := envelope.RewriteSlots(f, roots, area); err != nil {
+		return err
+	}
+	return f.Utimens(unix.Timespec{Nsec: unix.UTIME_OMIT}, st.Mtim)
+}
+
+// unstage removes the attribute of a file whose header is durable, unless it was staged again.
+func (s *fileSystem) unstage(in *inode) {
+	p, ok := s.tree.where(in)
+	if !ok {
+		return
+	}
+	d, err := s.dir(p.dir)
+	if err != nil {
+		return
+	}
+	defer s.dirs.release(d)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if s.folds.queued(in) {
+		return
+	}
+	if err := d.RemoveXattr(p.store, slotsAttr); err == nil {
+		in.file.staged = false
+	}
+}

@@ -1,0 +1,82 @@
+package fs
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kmsfs/kmsfs/envelope"
+	"github.com/kmsfs/kmsfs/fs/backing"
+)
+
+// inode is one object of the volume that the kernel or an open file refers to.
+type inode struct {
+	id   uint64 // FUSE node id; never used twice in a mount
+	ino  uint64 // inode number in the store, shown to applications
+	kind uint32 // S_IFMT bits
+
+	// Guarded by tree.mu.
+	lookups  uint64            // references the kernel holds
+	pins     int               // references this package holds: open files, fold queue
+	names    []place           // where it is known to be; a directory has one, the root none
+	children map[string]*inode // directories: known entries by plaintext name
+	dirID    envelope.DirID    // directories; set once, before the inode is reachable
+
+	// xattrs tells whether the object may carry extended attributes of the user's: it spares a
+	// system call for each of the kernel's frequent questions.
+	xattrs atomic.Int32
+
+	open atomic.Pointer[openFile] // regular files in use; set and cleared under mu
+
+	mu    sync.Mutex
+	file  fileState // regular files; guarded by mu
+	since time.Time // when the key was taken; guarded by mu
+}
+
+// place is one name of an inode.
+type place struct {
+	dir   *inode
+	name  string // plaintext
+	store string // name in the store
+}
+
+// fileState is what stays known of a regular file between two uses.
+type fileState struct {
+	id        envelope.FileID
+	size      int64
+	sizeKnown bool
+	hinted    int64  // size that the hint in the store says, -1 when unknown
+	durable   uint64 // newest commit sequence known to be flushed, 0 when unknown
+	closes    uint64 // counts last closes: roots read before one are stale after it
+
+	slots      envelope.SlotTable
+	slotsKnown bool
+	staged     bool // the store's attribute holds a newer table than the header
+
+	mtime      unix.Timespec // what the application should see, while in use
+	mtimeKnown bool
+}
+
+// openFile is a regular file in use: its key is held.
+type openFile struct {
+	file    *envelope.File
+	store   *backing.File
+	handles int // guarded by inode.mu
+	writers int // guarded by inode.mu
+	dirty   atomic.Bool
+}
+
+func (in *inode) isDir() bool     { return in.kind == unix.S_IFDIR }
+func (in *inode) isRegular() bool { return in.kind == unix.S_IFREG }
+
+// removeName forgets one name; tree.mu is held.
+func (in *inode) removeName(dir *inode, name string) {
+	for i, p := range in.names {
+		if p.dir == dir && p.name == name {
+			in.names = append(in.names[:i:i], in.names[i+1:]...)
+			return
+		}
+	}
+}

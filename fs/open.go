@@ -1,0 +1,295 @@
+package fs
+
+import (
+	"errors"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"github.com/kmsfs/kmsfs/envelope"
+	"github.com/kmsfs/kmsfs/fs/backing"
+)
+
+// openKillSuidgid is OPEN_KILL_SUIDGID: an unprivileged caller truncates by open(2).
+const openKillSuidgid = 1
+
+// Open implements fuse.RawFileSystem. Every open(2) asks the key service, also of a file whose key
+// is held already: this is the authorization check and the audit record.
+func (s *fileSystem) Open(_ <-chan struct{}, input *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+	in := s.tree.get(input.NodeId)
+	if in == nil {
+		return fuse.Status(syscall.ESTALE)
+	}
+	writer := input.Flags&unix.O_ACCMODE != unix.O_RDONLY
+	if err := s.acquire(in, writer); err != nil {
+		return status(err)
+	}
+	if input.Flags&unix.O_TRUNC != 0 {
+		if err := s.truncateOnOpen(in, input.Mode&openKillSuidgid != 0); err != nil {
+			s.release(in, writer)
+			return status(err)
+		}
+	}
+	out.OpenFlags = s.openFlags()
+	return fuse.OK
+}
+
+// openFlags keeps the kernel's page cache between opens: this mount is the only writer.
+func (s *fileSystem) openFlags() uint32 { return fuse.FOPEN_KEEP_CACHE }
+
+func (s *fileSystem) truncateOnOpen(in *inode, killPriv bool) error {
+	of := in.open.Load()
+	if err := of.file.Truncate(0); err != nil {
+		return err
+	}
+	s.wrote(in, of, true)
+	if killPriv {
+		return dropPrivileges(of.store)
+	}
+	return nil
+}
+
+// acquire takes one handle on a file: it is authorized by the key service and its key is held.
+func (s *fileSystem) acquire(in *inode, writer bool) error {
+	if !in.isRegular() {
+		return syscall.EINVAL
+	}
+	for {
+		again, err := s.tryAcquire(in, writer)
+		if !again {
+			return err
+		}
+	}
+}
+
+// tryAcquire is one attempt. again says that the file was written and closed by others while the
+// key service was asked, so that what was read of it is old.
+func (s *fileSystem) tryAcquire(in *inode, writer bool) (again bool, err error) {
+	c, err := s.look(in)
+	if err != nil {
+		return false, err
+	}
+	defer c.close()
+	paths, _ := s.tree.paths(in)
+	slot, at := s.match(&c.slots, paths)
+	if slot == nil {
+		return false, s.misplaced(in, paths)
+	}
+	key, err := s.vol.unwrap(slot, at)
+	if err != nil {
+		return false, err
+	}
+	defer key.Wipe()
+	return s.hold(in, c, key, writer)
+}
+
+// misplaced explains why none of a file's slots fits.
+func (s *fileSystem) misplaced(in *inode, paths []string) error {
+	if len(paths) == 0 {
+		return syscall.ESTALE
+	}
+	e := rejected("open", paths[0], "no key slot fits this path: the file was moved, copied or renamed outside the mount")
+	s.log.Warn("file does not belong here", "volume", s.vol.id.String(), "path", paths[0], "cause", e.Err)
+	return e
+}
+
+// candidate is what an open has seen of a file before it asks the key service.
+type candidate struct {
+	slots  envelope.SlotTable
+	closes uint64
+	head   *fileHead     // nil when the file was in use
+	store  *backing.File // nil when the file was in use
+}
+
+func (c *candidate) close() {
+	if c.store != nil {
+		c.store.Close()
+	}
+}
+
+// look reads what is needed to choose a slot.
+func (s *fileSystem) look(in *inode) (*candidate, error) {
+	in.mu.Lock()
+	c := &candidate{closes: in.file.closes}
+	if in.open.Load() != nil {
+		c.slots = in.file.slots
+		in.mu.Unlock()
+		return c, nil
+	}
+	in.mu.Unlock()
+	p, ok := s.tree.where(in)
+	if !ok {
+		return nil, syscall.ESTALE
+	}
+	d, err := s.dir(p.dir)
+	if err != nil {
+		return nil, err
+	}
+	defer s.dirs.release(d)
+	if c.store, err = d.Open(p.store, s.vol.ro); err != nil {
+		return nil, err
+	}
+	if c.head, err = s.vol.readHead(c.store); err != nil {
+		c.close()
+		return nil, err
+	}
+	c.slots = c.head.slots
+	return c, nil
+}
+
+// hold takes the handle: it opens the file unless another open did so meanwhile.
+func (s *fileSystem) hold(in *inode, c *candidate, key *envelope.DataKey, writer bool) (again bool, err error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	of := in.open.Load()
+	if of == nil {
+		if c.store == nil || in.file.closes != c.closes {
+			return true, nil
+		}
+		if of, err = s.openHeld(in, c, key); err != nil {
+			return false, err
+		}
+	}
+	if writer && of.store.ReadOnly() {
+		if of.handles == 0 {
+			s.dropHeld(in, of)
+		}
+		return false, syscall.EACCES
+	}
+	of.handles++
+	if writer {
+		of.writers++
+	}
+	return false, nil
+}
+
+// openHeld opens the file with its key; in.mu is held.
+func (s *fileSystem) openHeld(in *inode, c *candidate, key *envelope.DataKey) (*openFile, error) {
+	file, err := envelope.OpenFile(s.fileOptions(c.store, key), c.head.roots, s.vol.trust(c.head.roots, in.file.durable))
+	if err != nil {
+		return nil, s.openFailed(in, err)
+	}
+	if in.file.sizeKnown && in.file.size != file.Size() {
+		defer file.Wipe()
+		return nil, s.wrongHint(in, c, file.Size())
+	}
+	var st unix.Stat_t
+	if err := c.store.Stat(&st); err != nil {
+		file.Wipe()
+		return nil, err
+	}
+	if !in.file.slotsKnown || c.slots.Version >= in.file.slots.Version {
+		in.setHead(c.head)
+	}
+	in.file.size, in.file.sizeKnown = file.Size(), true
+	in.file.mtime, in.file.mtimeKnown = st.Mtim, true
+	of := &openFile{file: file, store: c.store}
+	c.store = nil
+	in.since = time.Now()
+	in.open.Store(of)
+	s.tree.pin(in)
+	s.committer.opened(in)
+	s.foldInto(in, of)
+	return of, nil
+}
+
+// foldInto moves staged key slots into the header, which goes out with the next commit. Until then
+// the attribute serves, so a failure loses nothing. in.mu is held.
+func (s *fileSystem) foldInto(in *inode, of *openFile) {
+	if !in.file.staged || s.vol.ro || of.store.ReadOnly() {
+		return
+	}
+	s.folds.add(in)
+	area, err := s.vol.crypto.SealSlots(in.file.id, in.file.slots)
+	if err == nil {
+		err = of.file.SetSlotArea(area)
+	}
+	if err != nil {
+		s.log.Warn("staged key slots stay in the attribute", "file", in.file.id.String(), "err", err)
+	}
+}
+
+// openFailed logs what a wrong key or a damaged file means.
+func (s *fileSystem) openFailed(in *inode, err error) error {
+	paths, _ := s.tree.paths(in)
+	s.log.Warn("file cannot be opened", "volume", s.vol.id.String(), "paths", paths, "cause", err)
+	return newError("open", first(paths), err)
+}
+
+func first(paths []string) string {
+	if len(paths) == 0 {
+		return ""
+	}
+	return paths[0]
+}
+
+// wrongHint handles a size that stat took from a hint and that the authenticated file contradicts,
+// as after a crash. The kernel does not take a new size for an inode that it knows, so the inode is
+// given up: the kernel looks the name up again and finds the right one. in.mu is held.
+func (s *fileSystem) wrongHint(in *inode, c *candidate, size int64) error {
+	s.log.Warn("size hint was wrong and is replaced", "file", c.head.header.FileID.String())
+	hint := s.vol.crypto.SealHint(c.head.header.FileID, c.head.header.Sequence, s.vol.mountID, uint64(size))
+	if err := c.store.SetXattr(hintAttr, hint); err != nil && !errors.Is(err, syscall.ENOTSUP) {
+		return syscall.EIO
+	}
+	s.tree.mu.Lock()
+	s.tree.detach(in)
+	s.tree.mu.Unlock()
+	return syscall.ESTALE
+}
+
+// Release implements fuse.RawFileSystem.
+func (s *fileSystem) Release(_ <-chan struct{}, input *fuse.ReleaseIn) {
+	if in := s.tree.get(input.NodeId); in != nil {
+		s.release(in, input.Flags&unix.O_ACCMODE != unix.O_RDONLY)
+	}
+}
+
+// release gives a handle back; the last one wipes the key.
+func (s *fileSystem) release(in *inode, writer bool) {
+	in.mu.Lock()
+	of := in.open.Load()
+	if of == nil {
+		in.mu.Unlock()
+		return
+	}
+	of.handles--
+	if writer {
+		of.writers--
+	}
+	if of.handles == 0 {
+		s.lastClose(in, of)
+	}
+	in.mu.Unlock()
+}
+
+// lastClose commits and wipes. When the store refuses the data, the file stays open, without a
+// handle, and the committer tries again: nothing is given up. in.mu is held.
+func (s *fileSystem) lastClose(in *inode, of *openFile) {
+	if err := s.commit(in, of); err != nil {
+		s.log.Error("data not written yet, will retry", "file", in.file.id.String(), "err", err)
+		return
+	}
+	s.dropHeld(in, of)
+}
+
+// dropHeld wipes the key and closes the store's file; in.mu is held.
+func (s *fileSystem) dropHeld(in *inode, of *openFile) {
+	in.file.size, in.file.sizeKnown = of.file.Size(), true
+	seq, durable := of.file.State()
+	if in.file.durable = 0; durable == seq {
+		in.file.durable = seq
+	}
+	in.file.closes++
+	in.file.mtimeKnown = false
+	if !in.file.staged {
+		in.file.slotsKnown, in.file.slots = false, envelope.SlotTable{}
+	}
+	in.open.Store(nil)
+	of.file.Wipe()
+	of.store.Close()
+	s.committer.closed(in)
+	s.tree.unpin(in)
+}

@@ -1,0 +1,264 @@
+package fs
+
+import (
+	"errors"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"github.com/kmsfs/kmsfs/envelope"
+)
+
+// Rename implements fuse.RawFileSystem. The key of a file is wrapped for the new path before the
+// rename and the old wrapping dropped after it, so that a crash leaves the file readable under
+// whichever name it then has. No device flush is needed. Directories go through the rename log.
+func (s *fileSystem) Rename(_ <-chan struct{}, input *fuse.RenameIn, oldName, newName string) fuse.Status {
+	a, b := s.tree.get(input.NodeId), s.tree.get(input.Newdir)
+	if a == nil || b == nil {
+		return fuse.Status(syscall.ESTALE)
+	}
+	if input.Flags&^(unix.RENAME_NOREPLACE|unix.RENAME_EXCHANGE) != 0 {
+		return fuse.EINVAL
+	}
+	return status(s.rename(a, oldName, b, newName, uint(input.Flags)))
+}
+
+// move is one rename while it is being made.
+type move struct {
+	s        *fileSystem
+	from, to place
+	fd, td   *dirHandle // directories of from and to
+	flags    uint
+	src, dst *inode // dst is nil when nothing is at to
+	dstGone  bool   // the rename takes dst's last name
+	seq      uint64 // new rename log sequence, 0 when no directory moves
+}
+
+func (s *fileSystem) rename(a *inode, oldName string, b *inode, newName string, flags uint) error {
+	m := &move{s: s, flags: flags}
+	var err error
+	if m.from, err = s.place(a, oldName); err != nil {
+		return err
+	}
+	if m.fd, err = s.dir(a); err != nil {
+		return err
+	}
+	defer s.dirs.release(m.fd)
+	var long string
+	if m.to, m.td, long, err = s.newPlace(b, newName); err != nil {
+		return err
+	}
+	defer s.dirs.release(m.td)
+	if err := m.run(); err != nil {
+		s.dropLongName(m.td, m.to, long)
+		return err
+	}
+	if !m.exchange() {
+		s.dropLong(m.fd, m.from)
+	}
+	return nil
+}
+
+func (m *move) exchange() bool { return m.flags&unix.RENAME_EXCHANGE != 0 }
+
+// run finds the two objects and moves them.
+func (m *move) run() error {
+	var err error
+	if m.src, err = m.s.inodeAt(m.fd, m.from); err != nil {
+		return err
+	}
+	defer m.s.tree.forget(m.src.id, 1)
+	m.dst, err = m.s.inodeAt(m.td, m.to)
+	if err != nil && !errors.Is(err, syscall.ENOENT) {
+		return err
+	}
+	if m.dst != nil {
+		defer m.s.tree.forget(m.dst.id, 1)
+	}
+	if err := m.check(); err != nil {
+		return err
+	}
+	return m.byKind()
+}
+
+// inodeAt looks up what is at p; the caller gives the reference back.
+func (s *fileSystem) inodeAt(d *dirHandle, p place) (*inode, error) {
+	var out fuse.EntryOut
+	return s.enter(d, p, &out)
+}
+
+// check refuses what the store would refuse, before anything is staged or logged.
+func (m *move) check() error {
+	switch {
+	case m.dst == nil && m.exchange():
+		return syscall.ENOENT
+	case m.dst == nil:
+		return nil
+	case m.flags&unix.RENAME_NOREPLACE != 0:
+		return syscall.EEXIST
+	case m.exchange():
+		if m.src.kind == unix.S_IFLNK || m.dst.kind == unix.S_IFLNK {
+			return syscall.EINVAL // a symbolic link is bound to its place and cannot be exchanged atomically
+		}
+		return nil
+	case m.src.isDir() && !m.dst.isDir():
+		return syscall.ENOTDIR
+	case !m.src.isDir() && m.dst.isDir():
+		return syscall.EISDIR
+	}
+	return nil
+}
+
+// byKind stages what the objects need, renames, and finishes or takes back what was staged.
+func (m *move) byKind() error {
+	if m.src.kind == unix.S_IFLNK {
+		return m.moveSymlink()
+	}
+	if m.src.isDir() || m.exchange() && m.dst.isDir() {
+		m.s.renames.mu.Lock()
+		defer m.s.renames.mu.Unlock()
+	}
+	var undo []func()
+	err := m.stageAll(&undo)
+	if err == nil {
+		err = m.swap()
+	}
+	if err != nil {
+		for i := len(undo) - 1; i >= 0; i-- {
+			undo[i]()
+		}
+		return err
+	}
+	m.done()
+	return nil
+}
+
+func (m *move) stageAll(undo *[]func()) error {
+	if err := m.stageOne(m.src, m.fd, m.from, m.to, undo); err != nil {
+		return err
+	}
+	if m.exchange() {
+		if err := m.stageOne(m.dst, m.td, m.to, m.from, undo); err != nil {
+			return err
+		}
+	}
+	return m.logDirs(undo)
+}
+
+func (m *move) stageOne(in *inode, d *dirHandle, from, to place, undo *[]func()) error {
+	switch {
+	case in.isRegular():
+		back, err := m.s.stageSlot(in, d, from, to)
+		if err == nil {
+			*undo = append(*undo, back)
+		}
+		return err
+	case in.isDir():
+		back, err := m.s.stageDir(in, to)
+		if err == nil {
+			*undo = append(*undo, back)
+		}
+		return err
+	}
+	return nil
+}
+
+// swap makes the rename in the store.
+func (m *move) swap() error {
+	if m.dst != nil && !m.exchange() {
+		m.dstGone = m.dst.isDir() || m.lastName()
+	}
+	if m.dst != nil && m.dst.isDir() && !m.exchange() {
+		return m.overDir()
+	}
+	return m.fd.Rename(m.from.store, m.td.Dir, m.to.store, m.flags)
+}
+
+func (m *move) lastName() bool {
+	var st unix.Stat_t
+	return m.td.Stat(m.to.store, &st) == nil && st.Nlink <= 1
+}
+
+// done brings what is known in memory in line with the store.
+func (m *move) done() {
+	m.s.tree.move(m.from, m.to, m.exchange(), m.seq)
+	for _, in := range []*inode{m.src, m.dst} {
+		if in == nil || in == m.dst && !m.exchange() {
+			continue
+		}
+		if in.isDir() {
+			m.s.finishStagedDir(in)
+		}
+		if in.isRegular() {
+			m.s.folds.put(in, true)
+		}
+	}
+	if m.dst == nil || m.exchange() {
+		return
+	}
+	if m.dstGone {
+		m.s.tree.replaced(m.dst)
+	} else if m.dst.isRegular() {
+		m.s.dropSlotOf(m.dst, m.to)
+	}
+}
+
+// stageSlot wraps a file's key for the path to, beside the present one, and returns what takes that
+// back.
+func (s *fileSystem) stageSlot(in *inode, d *dirHandle, from, to place) (undo func(), err error) {
+	slot, tag, err := s.wrapFor(in, d, from, to)
+	if err != nil {
+		return nil, err
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	before := in.file.slots
+	t := keepSlots(before, func(sl *envelope.Slot) bool { return sl.Tag == tag || !sl.Dropping && sl.Tag != slot.Tag })
+	for i := range t.Slots {
+		t.Slots[i].Dropping = t.Slots[i].Dropping || t.Slots[i].Tag == tag
+	}
+	t.Slots = append(t.Slots, slot)
+	if err := s.stage(in, d.Dir, from.store, in.file.id, t); err != nil {
+		return nil, err
+	}
+	in.file.slots = t
+	s.folds.add(in)
+	return func() { s.unstageSlot(in, d, from, slot.Tag, tag) }, nil
+}
+
+// unstageSlot takes stageSlot back.
+func (s *fileSystem) unstageSlot(in *inode, d *dirHandle, from place, added, kept [16]byte) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	t := keepSlots(in.file.slots, func(sl *envelope.Slot) bool { return sl.Tag != added })
+	for i := range t.Slots {
+		if t.Slots[i].Tag == kept {
+			t.Slots[i].Dropping = false
+		}
+	}
+	if err := s.stage(in, d.Dir, from.store, in.file.id, t); err != nil {
+		s.log.Warn("key slot of a failed rename left behind", "file", in.file.id.String(), "err", err)
+		return
+	}
+	in.file.slots = t
+}
+
+// wrapFor asks the key service to wrap a file's key for another path. tag is that of the slot that
+// serves the present one. No lock is held meanwhile.
+func (s *fileSystem) wrapFor(in *inode, d *dirHandle, from, to place) (slot envelope.Slot, tag [16]byte, err error) {
+	in.mu.Lock()
+	err = s.loadSlots(in, d.Dir, from.store)
+	t := in.file.slots
+	in.mu.Unlock()
+	if err != nil {
+		return slot, tag, err
+	}
+	path, newPath, seq := s.tree.pathPair(from, to)
+	old, at := s.match(&t, []string{path})
+	if old == nil {
+		return slot, tag, s.misplaced(in, []string{path})
+	}
+	slot, err = s.vol.rewrap(old, at, newPath, seq)
+	return slot, old.Tag, err
+}

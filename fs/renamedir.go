@@ -1,0 +1,160 @@
+package fs
+
+import (
+	"errors"
+	"syscall"
+
+	"github.com/kmsfs/kmsfs/envelope"
+)
+
+// stageDir writes a directory's identity for the place that it moves to beside the present one,
+// and returns what takes that back.
+func (s *fileSystem) stageDir(in *inode, to place) (undo func(), err error) {
+	sub, err := s.dir(in)
+	if err != nil {
+		return nil, err
+	}
+	defer s.dirs.release(sub)
+	if err := sub.Unlink(dirLinkNew); err != nil && !errors.Is(err, syscall.ENOENT) {
+		return nil, err
+	}
+	if err := sub.Symlink(s.vol.crypto.SealDir(to.dir.dirID, to.name, in.dirID), dirLinkNew); err != nil {
+		return nil, err
+	}
+	return func() { s.unstageDir(in) }, nil
+}
+
+func (s *fileSystem) unstageDir(in *inode) {
+	sub, err := s.dir(in)
+	if err != nil {
+		return
+	}
+	defer s.dirs.release(sub)
+	if err := sub.Unlink(dirLinkNew); err != nil {
+		s.log.Warn("identity of a failed directory rename left behind", "err", err)
+	}
+}
+
+// finishStagedDir makes the new identity the only one. When that fails the next lookup does it.
+func (s *fileSystem) finishStagedDir(in *inode) {
+	sub, err := s.dir(in)
+	if err != nil {
+		return
+	}
+	defer s.dirs.release(sub)
+	if err := s.finishDirMove(sub.Dir); err != nil {
+		s.log.Warn("directory identity not settled yet", "err", err)
+	}
+}
+
+// logDirs appends the rename of directories to the rename log; renames.mu is held when there is
+// one. The entry is durable before the rename: an entry without its rename is harmless, a rename
+// without its entry would cost the keys below.
+func (m *move) logDirs(undo *[]func()) error {
+	e, moving := m.entry()
+	if !moving {
+		return nil
+	}
+	if m.dst != nil && m.dst.isDir() && !m.exchange() {
+		if err := m.s.checkEmpty(m.dst); err != nil {
+			return err
+		}
+	}
+	seq, err := m.s.renames.append(m.s.vol.root, e)
+	if err != nil {
+		return err
+	}
+	m.seq = seq
+	*undo = append(*undo, func() { m.cancel(seq, e) })
+	return nil
+}
+
+// entry describes the move for the rename log.
+func (m *move) entry() (e envelope.RenameEntry, moving bool) {
+	e.Old, e.New, _ = m.s.tree.pathPair(m.from, m.to)
+	switch {
+	case m.src.isDir() && m.exchange() && m.dst.isDir():
+		e.Exchange = true
+	case m.src.isDir():
+	case m.exchange() && m.dst.isDir():
+		e.Old, e.New = e.New, e.Old
+	default:
+		return e, false
+	}
+	return e, true
+}
+
+// cancel logs that the rename did not happen.
+func (m *move) cancel(seq uint64, e envelope.RenameEntry) {
+	e.Cancel = true
+	next, err := m.s.renames.append(m.s.vol.root, e)
+	if err != nil {
+		m.s.log.Error("rename log not corrected", "seq", seq, "err", err)
+		return
+	}
+	m.s.tree.mu.Lock()
+	m.s.tree.seq = next
+	m.s.tree.mu.Unlock()
+}
+
+// checkEmpty refuses a directory that holds more than its identity.
+func (s *fileSystem) checkEmpty(in *inode) error {
+	sub, err := s.dir(in)
+	if err != nil {
+		return err
+	}
+	defer s.dirs.release(sub)
+	entries, err := sub.List()
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name != dirLink && e.Name != dirLinkNew {
+			return syscall.ENOTEMPTY
+		}
+	}
+	return nil
+}
+
+// overDir renames a directory over an empty one, whose identity has to go first: the store takes
+// only a truly empty directory for empty.
+func (m *move) overDir() error {
+	if err := m.s.clearIdentity(m.dst); err != nil {
+		return err
+	}
+	err := m.fd.Rename(m.from.store, m.td.Dir, m.to.store, m.flags)
+	if err != nil {
+		m.s.restoreIdentity(m.dst, m.to)
+	}
+	return err
+}
+
+// clearIdentity removes the identity of an empty directory.
+func (s *fileSystem) clearIdentity(in *inode) error {
+	if err := s.checkEmpty(in); err != nil {
+		return err
+	}
+	sub, err := s.dir(in)
+	if err != nil {
+		return err
+	}
+	defer s.dirs.release(sub)
+	for _, name := range []string{dirLinkNew, dirLink} {
+		if err := sub.Unlink(name); err != nil && !errors.Is(err, syscall.ENOENT) {
+			return err
+		}
+	}
+	return nil
+}
+
+// restoreIdentity puts back what clearIdentity removed.
+func (s *fileSystem) restoreIdentity(in *inode, p place) {
+	sub, err := s.dir(in)
+	if err != nil {
+		return
+	}
+	defer s.dirs.release(sub)
+	if err := sub.Symlink(s.vol.crypto.SealDir(p.dir.dirID, p.name, in.dirID), dirLink); err != nil {
+		s.log.Error("directory identity not restored", "err", err)
+	}
+}

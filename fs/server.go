@@ -1,0 +1,191 @@
+package fs
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+)
+
+// fileSystem serves one attached volume to the kernel. It implements fuse.RawFileSystem; what it
+// does not define is answered with ENOSYS.
+type fileSystem struct {
+	fuse.RawFileSystem
+
+	vol        *volume
+	tree       *tree
+	dirs       *dirCache
+	renames    *renames
+	streams    dirStreams
+	folds      foldQueue
+	committer  *committer
+	log        *slog.Logger
+	mountpoint string
+	timeout    time.Duration // how long the kernel may keep names and attributes
+	writeback  bool          // the kernel keeps dirty pages
+	euid       int
+	workers    int
+}
+
+// maxOpenDirs bounds the directories of the store that are kept open.
+const maxOpenDirs = 4096
+
+func newFileSystem(v *volume, o *MountOptions) (*fileSystem, error) {
+	s := &fileSystem{
+		RawFileSystem: fuse.NewDefaultRawFileSystem(),
+		vol:           v, log: o.Logger, mountpoint: o.Mountpoint, timeout: time.Hour,
+		writeback: !o.NoWriteback && !o.ReadOnly, euid: os.Geteuid(), workers: o.workers(),
+	}
+	root, err := s.rootInode()
+	if err != nil {
+		return nil, err
+	}
+	if s.renames, err = v.openRenames(); err != nil {
+		return nil, err
+	}
+	s.dirs = newDirCache(maxOpenDirs)
+	s.tree = newTree(root, s.renames.log.Seq(), s.dirs.drop)
+	s.folds.tree = s.tree
+	s.committer = newCommitter(s)
+	return s, s.keepRoot(root)
+}
+
+func (s *fileSystem) rootInode() (*inode, error) {
+	var st unix.Stat_t
+	if err := s.vol.root.Stat("", &st); err != nil {
+		return nil, newError("mount", s.vol.info.Backing, err)
+	}
+	id, err := s.vol.rootID()
+	if err != nil {
+		return nil, newError("mount", s.vol.info.Backing, err)
+	}
+	return &inode{ino: st.Ino, dirID: id}, nil
+}
+
+// keepRoot puts the root into the directory cache for good: it has no name to find it by.
+func (s *fileSystem) keepRoot(root *inode) error {
+	d, err := s.vol.root.OpenDir(".")
+	if err != nil {
+		return newError("mount", s.vol.info.Backing, err)
+	}
+	s.dirs.put(root, d)
+	return nil
+}
+
+// String implements fuse.RawFileSystem.
+func (s *fileSystem) String() string { return "kmsfs" }
+
+// Server is a mounted volume.
+type Server struct {
+	fs      *fileSystem
+	fuse    *fuse.Server
+	grant   *grant
+	mounted time.Time
+	opts    MountOptions
+
+	end  sync.Once
+	err  error
+	done chan struct{}
+}
+
+// Mount attaches the volume and returns when the mount point serves it. The key service is asked
+// for the volume key, and a grant limited to this volume is made for the time of the mount.
+func Mount(ctx context.Context, o MountOptions) (*Server, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	v, err := attach(ctx, &o)
+	if err != nil {
+		return nil, err
+	}
+	srv, err := serve(ctx, v, o)
+	if err != nil {
+		if !v.ro {
+			v.end()
+		}
+		v.close()
+		return nil, err
+	}
+	return srv, nil
+}
+
+// serve mounts an attached volume.
+func serve(ctx context.Context, v *volume, o MountOptions) (*Server, error) {
+	fsys, err := newFileSystem(v, &o)
+	if err != nil {
+		return nil, err
+	}
+	g, err := v.grantMount(ctx)
+	if err != nil {
+		return nil, err
+	}
+	unix.Umask(0) // the kernel has applied the caller's
+	fserver, err := fuse.NewServer(fsys, o.Mountpoint, o.fuseOptions(fsys))
+	if err != nil {
+		g.retire(v)
+		return nil, mountError(o.Mountpoint, err)
+	}
+	srv := &Server{fs: fsys, fuse: fserver, grant: g, mounted: time.Now(), opts: o, done: make(chan struct{})}
+	go fserver.Serve()
+	if err := fserver.WaitMount(); err != nil {
+		g.retire(v)
+		return nil, mountError(o.Mountpoint, err)
+	}
+	go fsys.committer.run()
+	tuneReadahead(o.Mountpoint)
+	go srv.finish()
+	return srv, nil
+}
+
+// Wait returns when the volume is unmounted, everything is written, the keys are wiped and the
+// grant is retired. The error tells what could not be written.
+func (s *Server) Wait() error {
+	<-s.done
+	return s.err
+}
+
+// Unmount asks the kernel to unmount. EBUSY is returned while files are open on the mount.
+func (s *Server) Unmount() error {
+	s.fs.committer.pause.Lock()
+	defer s.fs.committer.pause.Unlock()
+	return s.fuse.Unmount()
+}
+
+// finish detaches the volume after the kernel has let go of it.
+func (s *Server) finish() {
+	s.fuse.Wait()
+	s.err = s.fs.detach()
+	s.grant.retire(s.fs.vol)
+	s.fs.vol.close()
+	close(s.done)
+}
+
+// detach writes everything back and records a clean end.
+func (s *fileSystem) detach() error {
+	err := s.committer.finish()
+	if foldErr := s.foldAll(); err == nil {
+		err = foldErr
+	}
+	if syncErr := s.vol.syncStore(); err == nil {
+		err = syncErr
+	}
+	s.renames.close()
+	s.dirs.closeAll()
+	if err != nil {
+		s.log.Error("not everything was written: files are checked at the next mount", "err", err)
+		return err
+	}
+	return s.vol.end()
+}
+
+// syncStore flushes the store's filesystem, so that a clean end means a durable one.
+func (v *volume) syncStore() error {
+	if v.ro {
+		return nil
+	}
+	return v.root.SyncFS()
+}

@@ -1,0 +1,156 @@
+package fs
+
+import (
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+)
+
+// SetAttr implements fuse.RawFileSystem. Only a new size needs the file's key.
+func (s *fileSystem) SetAttr(_ <-chan struct{}, input *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
+	in := s.tree.get(input.NodeId)
+	if in == nil {
+		return fuse.Status(syscall.ESTALE)
+	}
+	if err := s.setAttr(in, &input.SetAttrInCommon); err != nil {
+		return status(err)
+	}
+	out.SetTimeout(s.timeout)
+	return status(s.stat(in, &out.Attr))
+}
+
+func (s *fileSystem) setAttr(in *inode, a *fuse.SetAttrInCommon) error {
+	if a.Valid&fuse.FATTR_SIZE != 0 {
+		if err := s.setSize(in, int64(a.Size), a.Valid&fuse.FATTR_KILL_SUIDGID != 0); err != nil {
+			return err
+		}
+	}
+	const meta = fuse.FATTR_MODE | fuse.FATTR_UID | fuse.FATTR_GID | fuse.FATTR_ATIME | fuse.FATTR_MTIME
+	if a.Valid&meta == 0 {
+		return nil // FATTR_CTIME alone, or nothing: the store keeps its own ctime
+	}
+	t, done, err := s.target(in)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return s.setMeta(in, t, a)
+}
+
+// setMeta changes owner, mode and times, in the order that keeps the mode: chown clears setuid.
+func (s *fileSystem) setMeta(in *inode, t metaTarget, a *fuse.SetAttrInCommon) error {
+	if a.Valid&(fuse.FATTR_UID|fuse.FATTR_GID) != 0 {
+		uid, gid := -1, -1
+		if a.Valid&fuse.FATTR_UID != 0 {
+			uid = int(a.Uid)
+		}
+		if a.Valid&fuse.FATTR_GID != 0 {
+			gid = int(a.Gid)
+		}
+		if err := t.Chown(uid, gid); err != nil {
+			return err
+		}
+	}
+	if a.Valid&fuse.FATTR_MODE != 0 {
+		if err := t.Chmod(a.Mode & 0o7777); err != nil {
+			return err
+		}
+	}
+	if a.Valid&(fuse.FATTR_ATIME|fuse.FATTR_MTIME) == 0 {
+		return nil
+	}
+	return s.setTimes(in, t, a)
+}
+
+func (s *fileSystem) setTimes(in *inode, t metaTarget, a *fuse.SetAttrInCommon) error {
+	atime := timeOf(a.Valid, fuse.FATTR_ATIME, fuse.FATTR_ATIME_NOW, a.Atime, a.Atimensec)
+	mtime := timeOf(a.Valid, fuse.FATTR_MTIME, fuse.FATTR_MTIME_NOW, a.Mtime, a.Mtimensec)
+	if err := t.Utimens(atime, mtime); err != nil || !in.isRegular() || a.Valid&fuse.FATTR_MTIME == 0 {
+		return err
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.open.Load() != nil {
+		in.file.mtime, in.file.mtimeKnown = mtime, mtime.Nsec != unix.UTIME_NOW
+	}
+	return nil
+}
+
+func timeOf(valid, set, now uint32, sec uint64, nsec uint32) unix.Timespec {
+	switch {
+	case valid&set == 0:
+		return unix.Timespec{Nsec: unix.UTIME_OMIT}
+	case valid&now != 0:
+		return unix.Timespec{Nsec: unix.UTIME_NOW}
+	}
+	return unix.Timespec{Sec: int64(sec), Nsec: int64(nsec)}
+}
+
+// metaTarget is an object of the store whose metadata is changed: by its open file, also when its
+// last name is gone, or by its name.
+type metaTarget interface {
+	Chown(uid, gid int) error
+	Chmod(mode uint32) error
+	Utimens(atime, mtime unix.Timespec) error
+}
+
+// named is a metaTarget addressed by its name.
+type named struct {
+	d    *dirHandle
+	name string
+}
+
+func (n named) Chown(uid, gid int) error                 { return n.d.Chown(n.name, uid, gid) }
+func (n named) Chmod(mode uint32) error                  { return n.d.Chmod(n.name, mode) }
+func (n named) Utimens(atime, mtime unix.Timespec) error { return n.d.Utimens(n.name, atime, mtime) }
+
+// target returns what stands for in in the store; call done afterwards.
+func (s *fileSystem) target(in *inode) (t metaTarget, done func(), err error) {
+	if of := in.open.Load(); of != nil {
+		return of.store, func() {}, nil
+	}
+	p, ok := s.tree.where(in)
+	if !ok && in != s.tree.root {
+		return nil, nil, syscall.ESTALE
+	}
+	d, err := s.dirOf(in, p)
+	if err != nil {
+		return nil, nil, err
+	}
+	return named{d, p.store}, func() { s.dirs.release(d) }, nil
+}
+
+// setSize truncates a file. One that is not in use is opened for it: the key service is asked.
+func (s *fileSystem) setSize(in *inode, size int64, killPriv bool) error {
+	if !in.isRegular() || size < 0 {
+		return syscall.EINVAL
+	}
+	if err := s.use(in); err != nil {
+		return err
+	}
+	defer s.release(in, true)
+	of := in.open.Load()
+	if err := of.file.Truncate(size); err != nil {
+		return err
+	}
+	s.wrote(in, of, true)
+	if killPriv {
+		return dropPrivileges(of.store)
+	}
+	return nil
+}
+
+// use takes a handle for a change by an open file's user without asking the key service again, or
+// opens the file.
+func (s *fileSystem) use(in *inode) error {
+	in.mu.Lock()
+	if of := in.open.Load(); of != nil && of.handles > 0 {
+		of.handles++
+		of.writers++
+		in.mu.Unlock()
+		return nil
+	}
+	in.mu.Unlock()
+	return s.acquire(in, true)
+}

@@ -1,0 +1,181 @@
+package fs
+
+import (
+	"errors"
+	"syscall"
+
+	"github.com/kmsfs/kmsfs/envelope"
+	"github.com/kmsfs/kmsfs/fs/backing"
+)
+
+// maxLinks bounds the names of one file; beyond it link(2) fails with EMLINK.
+const maxLinks = 32
+
+// maxSlotsAttr bounds the staged slot table in the store's extended attribute.
+const maxSlotsAttr = 4096
+
+// fileHead is what a closed file shows before its key is known.
+type fileHead struct {
+	roots  *envelope.Roots
+	header *envelope.Header
+	slots  envelope.SlotTable
+	staged bool // slots came from the attribute, which is newer than the header
+}
+
+// readHead reads and authenticates, under the volume key, the newest slot table of a file.
+func (v *volume) readHead(f *backing.File) (*fileHead, error) {
+	roots, err := envelope.ReadRoots(f)
+	if err != nil {
+		return nil, err
+	}
+	h := &fileHead{roots: roots, header: roots.Newest()}
+	if h.header.VolumeID != v.id {
+		return nil, rejected("open", "", "the file belongs to "+h.header.VolumeID.String())
+	}
+	if h.slots, err = v.crypto.OpenSlots(h.header.FileID, h.header.SlotArea); err != nil {
+		return nil, rejected("open", "", "key slots: "+err.Error())
+	}
+	v.stagedSlots(f, h)
+	return h, nil
+}
+
+// stagedSlots takes the slot table from the attribute when it is newer than the header's. A forged
+// one does not authenticate and is ignored.
+func (v *volume) stagedSlots(f *backing.File, h *fileHead) {
+	var buf [maxSlotsAttr]byte
+	n, err := f.GetXattr(slotsAttr, buf[:])
+	if err != nil {
+		return
+	}
+	t, err := v.crypto.OpenSlots(h.header.FileID, buf[:n])
+	if err != nil {
+		v.log.Warn("staged key slots ignored", "file", h.header.FileID.String(), "err", err)
+		return
+	}
+	if t.Version > h.slots.Version {
+		h.slots, h.staged = t, true
+	}
+}
+
+// match finds the slot of a file at one of its current paths. at is the path that the slot was
+// wrapped under, which differs from the current one when a directory above was renamed since. A
+// slot that a rename is about to drop counts only when no other fits.
+func (s *fileSystem) match(t *envelope.SlotTable, paths []string) (slot *envelope.Slot, at string) {
+	for _, dropping := range []bool{false, true} {
+		for _, p := range paths {
+			for i := range t.Slots {
+				sl := &t.Slots[i]
+				if sl.Kind != envelope.SlotPath || sl.Dropping != dropping {
+					continue
+				}
+				old := s.renames.pathAt(p, sl.LogSeq)
+				if s.vol.crypto.PathTag(old) == sl.Tag {
+					return sl, old
+				}
+			}
+		}
+	}
+	return nil, ""
+}
+
+// stage writes a slot table where the next open finds it: into the extended attribute of name,
+// which journaling filesystems order before the rename that follows. Where the store has none,
+// the header itself is rewritten, behind a flush.
+func (s *fileSystem) stage(in *inode, d *backing.Dir, name string, id envelope.FileID, t envelope.SlotTable) error {
+	area, err := s.vol.crypto.SealSlots(id, t)
+	if err != nil {
+		return err
+	}
+	err = d.SetXattr(name, slotsAttr, area, 0)
+	if errors.Is(err, syscall.ENOTSUP) {
+		return s.rewriteHeader(in, d, name, area)
+	}
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.E2BIG) || errors.Is(err, syscall.ERANGE) {
+		return s.rewriteHeader(in, d, name, area)
+	}
+	if err == nil {
+		in.file.staged = true
+	}
+	return err
+}
+
+// rewriteHeader puts a slot table into the header of a file; in.mu is held.
+func (s *fileSystem) rewriteHeader(in *inode, d *backing.Dir, name string, area []byte) error {
+	if of := in.open.Load(); of != nil {
+		if err := of.file.SetSlotArea(area); err != nil {
+			return err
+		}
+		return of.file.Sync()
+	}
+	f, err := d.Open(name, false)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	roots, err := envelope.ReadRoots(f)
+	if err != nil {
+		return err
+	}
+	in.file.durable = 0
+	if err := envelope.RewriteSlots(f, roots, area); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// loadSlots makes in.file.slots current for a file that may be closed; in.mu is held.
+func (s *fileSystem) loadSlots(in *inode, d *backing.Dir, name string) error {
+	if in.file.slotsKnown {
+		return nil
+	}
+	f, err := d.Open(name, true)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	h, err := s.vol.readHead(f)
+	if err != nil {
+		return err
+	}
+	in.setHead(h)
+	return nil
+}
+
+// setHead remembers what a header says; in.mu is held.
+func (in *inode) setHead(h *fileHead) {
+	in.file.id = h.header.FileID
+	in.file.slots, in.file.slotsKnown = h.slots, true
+	in.file.staged = in.file.staged || h.staged
+}
+
+// withSlot returns t plus slot, one version later.
+func withSlot(t envelope.SlotTable, slot envelope.Slot) envelope.SlotTable {
+	out := envelope.SlotTable{Version: t.Version + 1}
+	out.Slots = append(append(out.Slots, t.Slots...), slot)
+	return out
+}
+
+// keepSlots returns t with only the slots that keep accepts, one version later.
+func keepSlots(t envelope.SlotTable, keep func(*envelope.Slot) bool) envelope.SlotTable {
+	out := envelope.SlotTable{Version: t.Version + 1}
+	for i := range t.Slots {
+		if keep(&t.Slots[i]) {
+			out.Slots = append(out.Slots, t.Slots[i])
+		}
+	}
+	return out
+}
+
+// pathSlots counts the links that t serves.
+func pathSlots(t *envelope.SlotTable) int {
+	n := 0
+	for i := range t.Slots {
+		if t.Slots[i].Kind == envelope.SlotPath && !t.Slots[i].Dropping {
+			n++
+		}
+	}
+	return n
+}

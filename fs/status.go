@@ -1,0 +1,99 @@
+package fs
+
+import (
+	"sort"
+	"time"
+
+	"github.com/kmsfs/kmsfs/envelope"
+	"github.com/kmsfs/kmsfs/fs/backing"
+)
+
+// Status is what a mount is doing.
+type Status struct {
+	Volume     string     `json:"volumeId"`
+	Backing    string     `json:"backing"`
+	Mountpoint string     `json:"mountpoint"`
+	KeyARN     string     `json:"keyArn"`
+	Mounted    time.Time  `json:"mounted"`
+	GrantID    string     `json:"grantId"`
+	Files      []OpenFile `json:"files"`
+	KeysHeld   int        `json:"keysHeld"` // data keys of files; the volume key is held besides
+}
+
+// OpenFile is a file in use: its data key is held.
+type OpenFile struct {
+	Path    string    `json:"path"` // "" when its last name was removed
+	Since   time.Time `json:"since"`
+	Handles int       `json:"handles"`
+	Dirty   bool      `json:"dirty"` // changes not yet committed to the store
+	Size    int64     `json:"size"`
+}
+
+// Status lists the files in use.
+func (s *Server) Status() Status {
+	v := s.fs.vol
+	st := Status{
+		Volume: v.id.String(), Backing: v.info.Backing, Mountpoint: s.fs.mountpoint,
+		KeyARN: v.keyARNs[v.currentKey()], Mounted: s.mounted, GrantID: s.grant.id, Files: []OpenFile{},
+	}
+	for _, in := range s.fs.committer.inUse() {
+		if f, ok := s.fs.openFileStatus(in); ok {
+			st.Files = append(st.Files, f)
+		}
+	}
+	sort.Slice(st.Files, func(i, j int) bool { return st.Files[i].Path < st.Files[j].Path })
+	st.KeysHeld = len(st.Files)
+	return st
+}
+
+func (s *fileSystem) openFileStatus(in *inode) (OpenFile, bool) {
+	paths, _ := s.tree.paths(in)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	of := in.open.Load()
+	if of == nil {
+		return OpenFile{}, false
+	}
+	return OpenFile{
+		Path: first(paths), Since: in.since, Handles: of.handles,
+		Dirty: of.dirty.Load() || of.file.Dirty(), Size: of.file.Size(),
+	}, true
+}
+
+// FileInfo is the public header of an encrypted file, readable without any key.
+type FileInfo struct {
+	VolumeID   string `json:"volumeId"`
+	FileID     string `json:"fileId"`
+	Suite      uint16 `json:"suite"`
+	Sequence   uint64 `json:"sequence"`
+	Commitment []byte `json:"keyCommitment"`
+	SlotArea   []byte `json:"slotArea"` // key slots as stored; the wrapped data keys are in it
+	Size       int64  `json:"storedBytes"`
+}
+
+// ReadFileInfo reads the header of an encrypted file in a backing directory.
+func ReadFileInfo(dir, name string) (FileInfo, error) {
+	d, err := backing.OpenRoot(dir)
+	if err != nil {
+		return FileInfo{}, newError("read header", dir, err)
+	}
+	defer d.Close()
+	f, err := d.Open(name, true)
+	if err != nil {
+		return FileInfo{}, newError("read header", name, err)
+	}
+	defer f.Close()
+	roots, err := envelope.ReadRoots(f)
+	if err != nil {
+		return FileInfo{}, newError("read header", name, err)
+	}
+	size, err := f.Size()
+	if err != nil {
+		return FileInfo{}, newError("read header", name, err)
+	}
+	h := roots.Newest()
+	return FileInfo{
+		VolumeID: h.VolumeID.String(), FileID: h.FileID.String(), Suite: h.Suite, Sequence: h.Sequence,
+		Commitment: h.Commitment[:], SlotArea: h.SlotArea, Size: size,
+	}, nil
+}

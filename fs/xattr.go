@@ -1,0 +1,199 @@
+package fs
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/kmsfs/kmsfs/envelope"
+)
+
+// What inode.xattrs says of the user's extended attributes.
+const (
+	xattrUnknown = 0
+	xattrNone    = 1
+	xattrSome    = 2
+)
+
+// maxXattr bounds a stored value; the kernel's limit is 64 KiB.
+const maxXattr = 64 << 10
+
+// userXattr reports whether an attribute is one that a volume stores: the user namespace. Its
+// values are sealed and its names encrypted under the volume key.
+func userXattr(attr string) bool { return strings.HasPrefix(attr, "user.") }
+
+// object is an inode's place in the store together with the identity its attributes are bound to.
+type object struct {
+	d    *dirHandle
+	name string
+	id   [16]byte
+}
+
+// object resolves an inode for an attribute operation; release o.d afterwards.
+func (s *fileSystem) object(nodeid uint64) (*inode, object, error) {
+	in := s.tree.get(nodeid)
+	if in == nil {
+		return nil, object{}, syscall.ESTALE
+	}
+	p, ok := s.tree.where(in)
+	if !ok && in != s.tree.root {
+		return nil, object{}, syscall.ESTALE
+	}
+	d, err := s.dirOf(in, p)
+	if err != nil {
+		return nil, object{}, err
+	}
+	id, err := s.identity(in, d, p)
+	if err != nil {
+		s.dirs.release(d)
+		return nil, object{}, err
+	}
+	return in, object{d: d, name: p.store, id: id}, nil
+}
+
+// identity is a directory's or file's id; other objects carry no attributes of the user's.
+func (s *fileSystem) identity(in *inode, d *dirHandle, p place) ([16]byte, error) {
+	switch {
+	case in.isDir():
+		return in.dirID, nil
+	case in.isRegular():
+		in.mu.Lock()
+		defer in.mu.Unlock()
+		return s.fileID(in, d, p.store)
+	}
+	return [16]byte{}, syscall.EPERM
+}
+
+// fileID reads a file's id from its header when it is not known; in.mu is held.
+func (s *fileSystem) fileID(in *inode, d *dirHandle, name string) ([16]byte, error) {
+	if in.file.id == (envelope.FileID{}) {
+		f, err := d.Open(name, true)
+		if err != nil {
+			return [16]byte{}, err
+		}
+		defer f.Close()
+		roots, err := envelope.ReadRoots(f)
+		if err != nil {
+			return [16]byte{}, err
+		}
+		in.file.id = roots.Newest().FileID
+	}
+	return in.file.id, nil
+}
+
+// noXattrs answers, without a system call, for an object known to have none.
+func (s *fileSystem) noXattrs(nodeid uint64) bool {
+	in := s.tree.get(nodeid)
+	return in != nil && in.xattrs.Load() == xattrNone
+}
+
+// GetXAttr implements fuse.RawFileSystem.
+func (s *fileSystem) GetXAttr(_ <-chan struct{}, header *fuse.InHeader, attr string, dest []byte) (uint32, fuse.Status) {
+	if !userXattr(attr) || s.noXattrs(header.NodeId) {
+		return 0, fuse.ENODATA
+	}
+	_, o, err := s.object(header.NodeId)
+	if err != nil {
+		return 0, status(err)
+	}
+	defer s.dirs.release(o.d)
+	buf := make([]byte, maxXattr+256)
+	n, err := o.d.GetXattr(o.name, s.storeXattr(attr), buf)
+	if err != nil {
+		return 0, status(err)
+	}
+	value, err := s.vol.crypto.OpenXattr(o.id, attr, buf[:n])
+	if err != nil {
+		return 0, status(err)
+	}
+	return fit(value, dest)
+}
+
+// fit copies an attribute's value as getxattr(2) does: a too short buffer is told the size.
+func fit(value, dest []byte) (uint32, fuse.Status) {
+	if len(dest) < len(value) {
+		return uint32(len(value)), fuse.ERANGE
+	}
+	return uint32(copy(dest, value)), fuse.OK
+}
+
+// storeXattr is the attribute's name in the store.
+func (s *fileSystem) storeXattr(attr string) string {
+	return xattrPrefix + s.vol.crypto.EncryptXattrName(attr)
+}
+
+// SetXAttr implements fuse.RawFileSystem.
+func (s *fileSystem) SetXAttr(_ <-chan struct{}, input *fuse.SetXAttrIn, attr string, data []byte) fuse.Status {
+	if !userXattr(attr) {
+		return fuse.Status(syscall.EOPNOTSUPP)
+	}
+	in, o, err := s.object(input.NodeId)
+	if err != nil {
+		return status(err)
+	}
+	defer s.dirs.release(o.d)
+	in.xattrs.Store(xattrSome)
+	sealed := s.vol.crypto.SealXattr(o.id, attr, data)
+	return status(o.d.SetXattr(o.name, s.storeXattr(attr), sealed, int(input.Flags)))
+}
+
+// RemoveXAttr implements fuse.RawFileSystem.
+func (s *fileSystem) RemoveXAttr(_ <-chan struct{}, header *fuse.InHeader, attr string) fuse.Status {
+	if !userXattr(attr) {
+		return fuse.ENODATA
+	}
+	_, o, err := s.object(header.NodeId)
+	if err != nil {
+		return status(err)
+	}
+	defer s.dirs.release(o.d)
+	return status(o.d.RemoveXattr(o.name, s.storeXattr(attr)))
+}
+
+// ListXAttr implements fuse.RawFileSystem.
+func (s *fileSystem) ListXAttr(_ <-chan struct{}, header *fuse.InHeader, dest []byte) (uint32, fuse.Status) {
+	if s.noXattrs(header.NodeId) {
+		return 0, fuse.OK
+	}
+	in, o, err := s.object(header.NodeId)
+	if err == syscall.EPERM {
+		return 0, fuse.OK
+	}
+	if err != nil {
+		return 0, status(err)
+	}
+	defer s.dirs.release(o.d)
+	stored, err := o.d.ListXattr(o.name)
+	if errors.Is(err, syscall.ENOTSUP) {
+		return 0, fuse.OK
+	}
+	if err != nil {
+		return 0, status(err)
+	}
+	var names bytes.Buffer
+	for _, enc := range stored {
+		s.appendName(&names, o, enc)
+	}
+	if names.Len() == 0 {
+		in.xattrs.CompareAndSwap(xattrUnknown, xattrNone)
+	}
+	return fit(names.Bytes(), dest)
+}
+
+// appendName adds one plaintext name to a listing; what is not the user's is left out.
+func (s *fileSystem) appendName(names *bytes.Buffer, o object, enc string) {
+	enc, ours := strings.CutPrefix(enc, xattrPrefix)
+	if !ours {
+		return
+	}
+	name, err := s.vol.crypto.DecryptXattrName(enc)
+	if err != nil {
+		s.log.Warn("foreign extended attribute left out", "cause", err)
+		return
+	}
+	names.WriteString(name)
+	names.WriteByte(0)
+}
