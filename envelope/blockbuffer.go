@@ -1,0 +1,85 @@
+package envelope
+
+import (
+	"maps"
+	"slices"
+	"sync"
+)
+
+const (
+	// maxDirtyBlocks is the number of buffered plaintext blocks from which they are sealed and
+	// written ahead of the commit (8 MiB).
+	maxDirtyBlocks = 2048
+	// maxDirtyNodes is the number of unwritten tag pages from which a commit is made.
+	maxDirtyNodes = 512
+)
+
+// blockBuffer holds the plaintext of one block that is not in the tree yet.
+type blockBuffer struct{ p [PageSize]byte }
+
+var blockPool = sync.Pool{New: func() any { return new(blockBuffer) }}
+
+// release wipes the buffer and returns it to the pool.
+func (b *blockBuffer) release() {
+	clear(b.p[:])
+	blockPool.Put(b)
+}
+
+// newBlockBuffer returns a buffer of zeros.
+func newBlockBuffer() *blockBuffer { return blockPool.Get().(*blockBuffer) }
+
+// dropBuffer forgets the buffered plaintext of block.
+func (f *File) dropBuffer(block uint64) {
+	if b := f.dirty[block]; b != nil {
+		b.release()
+		delete(f.dirty, block)
+	}
+}
+
+// buffer returns the buffer of block, filled with its present content (zeros when fresh says that
+// none of it will be seen).
+func (f *File) buffer(op string, block uint64, fresh bool) (*blockBuffer, error) {
+	if b := f.dirty[block]; b != nil {
+		return b, nil
+	}
+	b := newBlockBuffer()
+	if !fresh {
+		c := cursor{f: f, op: op}
+		e, err := c.entry(block)
+		if err == nil && !e.hole() {
+			err = f.fetchPage(op, nodeID{0, block}, &e, b.p[:])
+		}
+		if err != nil {
+			b.release()
+			return nil, err
+		}
+	}
+	f.dirty[block] = b
+	return b, nil
+}
+
+// dirtyBlocks returns the numbers of the buffered blocks in ascending order.
+func (f *File) dirtyBlocks() []uint64 { return slices.Sorted(maps.Keys(f.dirty)) }
+
+// flushBuffers seals the buffered blocks to new pages. What was written leaves the buffer; the
+// rest stays for a retry.
+func (f *File) flushBuffers(op string) error {
+	list := f.dirtyBlocks()
+	b := getBatch()
+	defer b.release(batchBlocks)
+	for len(list) > 0 {
+		n := min(len(list), batchBlocks)
+		for i, block := range list[:n] {
+			b.jobs[i].id, b.jobs[i].plain = nodeID{0, block}, f.dirty[block].p[:]
+		}
+		if err := f.writeBlocks(op, b, n); err != nil {
+			return err
+		}
+		for _, block := range list[:n] {
+			f.dropBuffer(block)
+		}
+		list = list[n:]
+	}
+	f.inline = false
+	return nil
+}

@@ -1,0 +1,192 @@
+package envelope
+
+import (
+	"crypto/cipher"
+	"encoding/binary"
+	"errors"
+	"sync"
+)
+
+const (
+	// batchBlocks is the number of blocks sealed or opened in one go (1 MiB).
+	batchBlocks = 256
+	// parallelBlocks is the number of blocks from which work is spread over goroutines (128 KiB).
+	parallelBlocks = 32
+	// segmentBlocks is the least number of blocks per goroutine.
+	segmentBlocks = 8
+	// pageAADSize is the length of the additional data of tag pages and data blocks, in bytes.
+	pageAADSize = 5 + 1 + 8
+)
+
+// pageAAD appends what a page is bound to: data block ("block", 0, block number) or tag page
+// ("tree", 0, height, index). The physical page is not part of it.
+func pageAAD(dst []byte, id nodeID) []byte {
+	if id.height == 0 {
+		dst = append(dst, "block"...)
+	} else {
+		dst = append(dst, "tree\x00"...)
+	}
+	dst = append(dst, id.height)
+	return binary.LittleEndian.AppendUint64(dst, id.index)
+}
+
+// cipherFor returns the cipher of pages like id.
+func (c *epochKeys) cipherFor(id nodeID) cipher.AEAD {
+	if id.height == 0 {
+		return c.block
+	}
+	return c.tree
+}
+
+// pageJob is one page to seal or to open. plain is the plaintext to seal, or the place that holds
+// the ciphertext and receives the plaintext.
+type pageJob struct {
+	id    nodeID
+	e     entry
+	plain []byte
+}
+
+// scratch is what one goroutine needs to seal or open pages without allocating.
+type scratch struct {
+	buf  [PageSize + tagSize]byte
+	aad  [pageAADSize]byte
+	next [tagSize]byte
+}
+
+// batch is a pooled list of jobs with room for their ciphertext and one tag.
+type batch struct {
+	jobs [batchBlocks]pageJob
+	slab []byte
+}
+
+var (
+	scratchPool = sync.Pool{New: func() any { return new(scratch) }}
+	batchPool   = sync.Pool{New: func() any { return new(batch) }}
+)
+
+// getScratch takes a scratch from the pool; release wipes it.
+func getScratch() *scratch { return scratchPool.Get().(*scratch) }
+
+func (s *scratch) release() {
+	clear(s.buf[:])
+	scratchPool.Put(s)
+}
+
+// getBatch takes a batch from the pool.
+func getBatch() *batch { return batchPool.Get().(*batch) }
+
+// slabFor returns room for n pages of ciphertext and one tag.
+func (b *batch) slabFor(n int) []byte {
+	need := n*PageSize + tagSize
+	if cap(b.slab) < need {
+		b.slab = make([]byte, need)
+	}
+	return b.slab[:need]
+}
+
+// release drops the references to plaintext and returns b to the pool.
+func (b *batch) release(n int) {
+	clear(b.jobs[:n])
+	batchPool.Put(b)
+}
+
+// sealPages seals jobs in order into slab, PageSize apart, and sets their tags; epoch and nonce are
+// set already.
+func sealPages(k *epochKeys, jobs []pageJob, slab []byte, workers int) {
+	inSegments(len(jobs), workers, func(lo, hi int) {
+		sealSegment(k, jobs[lo:hi], slab[lo*PageSize:])
+	})
+}
+
+// sealSegment seals jobs one after the other. GCM puts the tag behind the ciphertext: into the
+// first bytes of the next page, which is sealed only after the tag was taken away. The last page
+// goes through the scratch buffer, as the next page may be another goroutine's.
+func sealSegment(k *epochKeys, jobs []pageJob, slab []byte) {
+	s := getScratch()
+	defer s.release()
+	for i := range jobs {
+		j := &jobs[i]
+		dst := slab[i*PageSize:][:PageSize]
+		out := s.buf[:0]
+		if i+1 < len(jobs) {
+			out = dst[: 0 : PageSize+tagSize]
+		}
+		sealed := k.cipherFor(j.id).Seal(out, j.e.nonce[:], j.plain, pageAAD(s.aad[:0], j.id))
+		copy(j.e.tag[:], sealed[PageSize:])
+		if i+1 == len(jobs) {
+			copy(dst, sealed)
+		}
+	}
+}
+
+var errPageAuth = errors.New("page fails authentication")
+
+// openPages opens each job in place. Jobs are in ascending order of their place in buf, which all
+// of them lie in. On failure it returns the lowest failing index; pages from there on are undefined.
+func (f *fileKeys) openPages(jobs []pageJob, workers int) (failed int, err error) {
+	var mu sync.Mutex
+	failed = len(jobs)
+	inSegments(len(jobs), workers, func(lo, hi int) {
+		if i, e := f.openSegment(jobs[lo:hi]); e != nil {
+			mu.Lock()
+			defer mu.Unlock()
+			if lo+i < failed {
+				failed, err = lo+i, e
+			}
+		}
+	})
+	return failed, err
+}
+
+// openSegment opens jobs one after the other in place. The tag is laid into the bytes behind the
+// ciphertext, which are restored afterwards; the last page goes through the scratch buffer.
+func (f *fileKeys) openSegment(jobs []pageJob) (int, error) {
+	s := getScratch()
+	defer s.release()
+	keys, epoch := (*epochKeys)(nil), uint16(0)
+	for i := range jobs {
+		j := &jobs[i]
+		if keys == nil || epoch != j.e.epoch {
+			keys, epoch = f.epoch(j.e.epoch), j.e.epoch
+		}
+		inPlace := i+1 < len(jobs) && cap(j.plain) >= PageSize+tagSize
+		if err := s.open(keys.cipherFor(j.id), j, inPlace); err != nil {
+			return i, err
+		}
+	}
+	return 0, nil
+}
+
+// open opens one job.
+func (s *scratch) open(a cipher.AEAD, j *pageJob, inPlace bool) error {
+	sealed := s.buf[:]
+	if inPlace {
+		sealed = j.plain[:PageSize+tagSize]
+		copy(s.next[:], sealed[PageSize:])
+	} else {
+		copy(sealed, j.plain[:PageSize])
+	}
+	copy(sealed[PageSize:], j.e.tag[:])
+	_, err := a.Open(j.plain[:0], j.e.nonce[:], sealed, pageAAD(s.aad[:0], j.id))
+	if inPlace {
+		copy(sealed[PageSize:], s.next[:])
+	}
+	if err != nil {
+		return errPageAuth
+	}
+	return nil
+}
+
+// inSegments calls do for adjoining parts of [0, n), on up to workers goroutines when n is large.
+func inSegments(n, workers int, do func(lo, hi int)) {
+	workers = min(workers, n/segmentBlocks)
+	if n < parallelBlocks || workers < 2 {
+		do(0, n)
+		return
+	}
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() { do(n*w/workers, n*(w+1)/workers) })
+	}
+	wg.Wait()
+}

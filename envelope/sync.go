@@ -1,0 +1,190 @@
+package envelope
+
+// Sync commits and flushes the store: what was written before it survives a power loss from now
+// on. It costs exactly one Store.Sync, and none when everything written is durable already.
+func (f *File) Sync() error {
+	const op = "sync"
+	f.commitMu.Lock()
+	defer f.commitMu.Unlock()
+	root, err := f.beginSync(op)
+	if err != nil || root.seq == 0 {
+		return err
+	}
+	return f.endSync(op, root, f.store.Sync())
+}
+
+// beginSync commits and returns the root that a flush makes durable; none when no flush is needed.
+func (f *File) beginSync(op string) (rootRef, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.usable(op); err != nil {
+		return rootRef{}, err
+	}
+	if err := f.rewriteUnflushed(op); err != nil {
+		return rootRef{}, err
+	}
+	if err := f.commitLocked(op); err != nil || !f.unflushed {
+		return rootRef{}, err
+	}
+	f.pages.beginFlush()
+	return f.last, nil
+}
+
+// endSync notes the outcome of the flush. Only now do the root slots change roles. A failed flush
+// may have lost any page written since the last good one, so these are written again next time.
+func (f *File) endSync(op string, root rootRef, err error) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return f.usable(op)
+	}
+	f.pages.endFlush(err == nil)
+	if err != nil {
+		f.rewrite = true
+		return f.ioError(op, NoBlock, err)
+	}
+	f.durable = root
+	f.unflushed, f.flushFirst = false, false
+	f.reclaim(op)
+	return nil
+}
+
+// prepareWrite runs before pages are allocated, while no allocated page is outside the tree: it
+// makes the last root durable if it is unknown which root is, and looks for free pages if the file
+// has many.
+func (f *File) prepareWrite(op string) error {
+	if f.flushFirst {
+		if err := f.store.Sync(); err != nil {
+			return f.ioError(op, NoBlock, err)
+		}
+		f.pages.walkable = true // what W dropped since stays in onDurable: the last root names it
+		f.durable = f.last
+		f.flushFirst, f.unflushed = false, false
+	}
+	if f.pages.wantsWalk() {
+		f.findFreePages(op)
+	}
+	return nil
+}
+
+// findFreePages walks the tag pages of W to learn which pages are free. When a tag page can't be
+// read, the free pages stay unknown: nothing is lost but space.
+func (f *File) findFreePages(op string) {
+	var named pageSet
+	err := f.walkTree(op, func(_ nodeID, e *entry) error {
+		if !e.hole() {
+			named.add(e.page)
+		}
+		return nil
+	})
+	if err != nil {
+		f.pages.complete = true
+		return
+	}
+	f.pages.rebuild(&named)
+}
+
+// walkTree calls visit for every node and block of W that has an entry or is dirty, parents first.
+func (f *File) walkTree(op string, visit func(id nodeID, e *entry) error) error {
+	for i := range f.roots {
+		if err := f.walkBelow(op, nodeID{f.height, uint64(i)}, f.roots[i], visit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// walkBelow visits id and what is below it. Nodes that it reads are not cached.
+func (f *File) walkBelow(op string, id nodeID, e entry, visit func(id nodeID, e *entry) error) error {
+	if e.hole() && (id.height == 0 || !f.nodes.isDirty(id)) {
+		return nil
+	}
+	if err := visit(id, &e); err != nil || id.height == 0 {
+		return err
+	}
+	n, err := f.peekNode(op, id, &e)
+	if err != nil {
+		return err
+	}
+	for i := range fanOut {
+		if err := f.walkBelow(op, id.child(i), n.entry(i), visit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// peekNode returns a node that exists, without adding it to the cache.
+func (f *File) peekNode(op string, id nodeID, e *entry) (*node, error) {
+	if n := f.nodes.get(id); n != nil {
+		return n, nil
+	}
+	return f.fetchNode(op, id, e)
+}
+
+// reclaim shortens the store after a flush when many free pages are at its end. The shortening
+// itself needs no flush: nothing durable names those pages.
+func (f *File) reclaim(op string) {
+	if f.pages.wantsWalk() {
+		f.findFreePages(op)
+	}
+	old := f.pages.end
+	if !f.pages.trim() {
+		return
+	}
+	if err := f.store.Truncate(int64(f.pages.end) * PageSize); err != nil {
+		f.pages.free.addRange(f.pages.end, old)
+		f.pages.end = old
+	}
+}
+
+// rewriteUnflushed runs after a failed flush: the store may have forgotten pages written since D
+// although it accepted them, and a later flush would not report it again. So all of them are read
+// back and buffered to be written anew.
+func (f *File) rewriteUnflushed(op string) error {
+	if !f.rewrite {
+		return nil
+	}
+	blocks, leaves, err := f.unflushedPages(op)
+	if err != nil {
+		return err
+	}
+	for _, block := range leaves {
+		if _, err := f.dirtyLeaf(op, block); err != nil {
+			return err
+		}
+	}
+	for _, block := range blocks {
+		if _, err := f.buffer(op, block, false); err != nil {
+			return err
+		}
+		if len(f.dirty) > maxDirtyBlocks {
+			if err := f.flushBuffers(op); err != nil {
+				return err
+			}
+		}
+	}
+	f.changed, f.rewrite = true, false
+	return nil
+}
+
+// unflushedPages returns the data blocks of W that were written since D, and for each such tag page
+// a block whose path leads through it.
+func (f *File) unflushedPages(op string) (blocks, leaves []uint64, err error) {
+	pending := uint8(0) // height of a tag page written since D whose path is not listed yet
+	err = f.walkTree(op, func(id nodeID, e *entry) error {
+		recent := f.pages.fresh.has(e.page) || f.pages.young.has(e.page)
+		switch {
+		case id.height == 0 && recent:
+			blocks = append(blocks, id.index)
+		case id.height > 0 && recent:
+			pending = id.height
+		}
+		if id.height == 1 && (pending > 0 || recent) {
+			leaves = append(leaves, id.firstBlock())
+			pending = 0
+		}
+		return nil
+	})
+	return blocks, leaves, err
+}

@@ -1,0 +1,180 @@
+package envelope
+
+import (
+	"errors"
+	"fmt"
+)
+
+// directBlocks is the number of whole blocks in a write from which they are sealed straight from
+// the caller's buffer (64 KiB).
+const directBlocks = 16
+
+// checkRange refuses offsets and lengths beyond MaxFileSize.
+func (f *File) checkRange(op string, off, n int64) error {
+	if off < 0 || n < 0 {
+		return newError(op, KindInvalid, f.id, fmt.Errorf("offset %d, length %d", off, n))
+	}
+	if off > MaxFileSize || n > MaxFileSize-off {
+		return newError(op, KindTooLarge, f.id, fmt.Errorf("offset %d + %d exceeds %d bytes", off, n, int64(MaxFileSize)))
+	}
+	return nil
+}
+
+// WriteAt writes p at off, growing the file as needed; bytes between the old end and off become
+// zeros. The data is safe from the end of this process after Commit and from a power loss after
+// Sync. On failure, the n bytes before the failing block are written.
+func (f *File) WriteAt(p []byte, off int64) (n int, err error) {
+	const op = "write"
+	if err := f.checkRange(op, off, int64(len(p))); err != nil || len(p) == 0 {
+		return 0, err
+	}
+	f.mu.Lock()
+	n, err = f.writeAt(op, p, uint64(off))
+	full := f.overfull()
+	f.mu.Unlock()
+	if err == nil && full {
+		err = f.Commit()
+	}
+	return n, err
+}
+
+// writeAt is WriteAt under the lock.
+func (f *File) writeAt(op string, p []byte, off uint64) (n int, err error) {
+	if err := f.usable(op); err != nil {
+		return 0, err
+	}
+	for n < len(p) {
+		m, err := f.writePart(op, p[n:], off+uint64(n))
+		n += m
+		if m > 0 {
+			f.size = max(f.size, off+uint64(n))
+			f.changed = true
+		}
+		if err != nil {
+			return n, err
+		}
+	}
+	if len(f.dirty) > maxDirtyBlocks {
+		err = f.flushBuffers(op)
+	}
+	return n, err
+}
+
+// writePart writes the first part of p: either a batch of whole blocks or bytes of one block.
+func (f *File) writePart(op string, p []byte, off uint64) (int, error) {
+	if blocks := len(p) / PageSize; off%PageSize == 0 && blocks >= directBlocks {
+		return f.writeDirect(op, p, off/PageSize, min(blocks, batchBlocks))
+	}
+	block, in := off/PageSize, int(off%PageSize)
+	n := min(len(p), PageSize-in)
+	fresh := in == 0 && (n == PageSize || off+uint64(n) >= f.size)
+	b, err := f.buffer(op, block, fresh)
+	if err != nil {
+		return 0, err
+	}
+	return copy(b.p[in:], p[:n]), nil
+}
+
+// writeDirect seals n whole blocks from p.
+func (f *File) writeDirect(op string, p []byte, block uint64, n int) (int, error) {
+	b := getBatch()
+	defer b.release(n)
+	for i := range n {
+		b.jobs[i].id = nodeID{0, block + uint64(i)}
+		b.jobs[i].plain = p[i*PageSize : (i+1)*PageSize]
+	}
+	if err := f.writeBlocks(op, b, n); err != nil {
+		return 0, err
+	}
+	for i := range n {
+		f.dropBuffer(block + uint64(i))
+	}
+	return n * PageSize, nil
+}
+
+// writeBlocks seals the first n jobs of b, which are ascending data blocks, to new pages and
+// points the tree to them. On failure the tree is unchanged.
+func (f *File) writeBlocks(op string, b *batch, n int) error {
+	if err := f.prepareWrite(op); err != nil {
+		return err
+	}
+	jobs := b.jobs[:n]
+	f.ensureHeight(jobs[n-1].id.index)
+	for i := range jobs {
+		if i == 0 || jobs[i].id.index/fanOut != jobs[i-1].id.index/fanOut {
+			if _, err := f.dirtyLeaf(op, jobs[i].id.index); err != nil {
+				return err
+			}
+		}
+	}
+	if err := f.writePages(op, jobs, b.slabFor(n)); err != nil {
+		return err
+	}
+	f.linkBlocks(jobs)
+	return nil
+}
+
+// linkBlocks points the tree to the pages of jobs; dirtyLeaf was called for each of them.
+func (f *File) linkBlocks(jobs []pageJob) {
+	var leaf *node
+	for i := range jobs {
+		block := jobs[i].id.index
+		if f.height > 0 && (leaf == nil || leaf.id.index != block/fanOut) {
+			leaf = f.nodes.get(nodeID{1, block / fanOut})
+		}
+		for f.height == 0 && block >= uint64(len(f.roots)) {
+			f.roots = append(f.roots, entry{})
+		}
+		f.setBlockEntry(leaf, block, &jobs[i].e)
+	}
+}
+
+// writePages seals jobs into slab, allocates pages for them and writes them, one store write per
+// run of pages. On failure the pages are given back.
+func (f *File) writePages(op string, jobs []pageJob, slab []byte) error {
+	if err := f.prepareSeal(op, jobs); err != nil {
+		return err
+	}
+	sealPages(f.keys.epoch(f.epoch), jobs, slab, f.workers)
+	for done := 0; done < len(jobs); {
+		start, got := f.pages.alloc(uint64(len(jobs) - done))
+		part := slab[done*PageSize : (done+int(got))*PageSize]
+		for i := range int(got) {
+			jobs[done+i].e.page = start + uint64(i)
+		}
+		done += int(got)
+		if _, err := f.store.WriteAt(part, int64(start)*PageSize); err != nil {
+			for i := range done {
+				f.pages.drop(jobs[i].e.page)
+			}
+			return f.ioError(op, int64(jobs[0].id.firstBlock()), err)
+		}
+	}
+	return nil
+}
+
+var errEpochs = errors.New("all subkey epochs are used up; the file needs a new data key")
+
+// prepareSeal counts the messages, begins a new epoch when due, and draws the nonces.
+func (f *File) prepareSeal(op string, jobs []pageJob) error {
+	if f.messages+uint64(len(jobs)) > epochLimit {
+		if f.epoch == 1<<16-1 {
+			return newError(op, KindTooLarge, f.id, errEpochs)
+		}
+		f.epoch++
+		f.messages = 0
+	}
+	f.messages += uint64(len(jobs))
+	for i := range jobs {
+		jobs[i].e.epoch = f.epoch
+		if err := f.nonces.next(&jobs[i].e.nonce); err != nil {
+			return f.ioError(op, NoBlock, err)
+		}
+	}
+	return nil
+}
+
+// overfull reports whether so much is unwritten that a commit is due.
+func (f *File) overfull() bool {
+	return !f.closed && f.nodes.dirtyCount() > maxDirtyNodes
+}
