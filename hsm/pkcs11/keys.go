@@ -1,0 +1,161 @@
+package pkcs11
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+
+	p11 "github.com/miekg/pkcs11"
+
+	"github.com/kmsfs/kmsfs/hsm"
+)
+
+// keyShape is the template of backing keys that this token accepts, as the probe
+// found it.
+type keyShape struct {
+	derives  bool // derive-only; else encrypt and decrypt
+	locked   bool // attributes fixed, no copies
+	restrict bool // only the mechanisms that are used here
+}
+
+// attributes returns the template of a key of this shape; onToken makes it a
+// token object.
+func (k keyShape) attributes(onToken bool) []*p11.Attribute {
+	a := []*p11.Attribute{
+		p11.NewAttribute(p11.CKA_CLASS, p11.CKO_SECRET_KEY),
+		p11.NewAttribute(p11.CKA_KEY_TYPE, p11.CKK_AES),
+		p11.NewAttribute(p11.CKA_VALUE_LEN, 32),
+		p11.NewAttribute(p11.CKA_TOKEN, onToken),
+		p11.NewAttribute(p11.CKA_PRIVATE, true),
+		p11.NewAttribute(p11.CKA_SENSITIVE, true),
+		p11.NewAttribute(p11.CKA_EXTRACTABLE, false),
+		p11.NewAttribute(p11.CKA_DERIVE, k.derives),
+		p11.NewAttribute(p11.CKA_ENCRYPT, !k.derives),
+		p11.NewAttribute(p11.CKA_DECRYPT, !k.derives),
+		p11.NewAttribute(p11.CKA_WRAP, false),
+		p11.NewAttribute(p11.CKA_UNWRAP, false),
+		p11.NewAttribute(p11.CKA_SIGN, false),
+		p11.NewAttribute(p11.CKA_VERIFY, false),
+	}
+	if k.locked {
+		a = append(a, p11.NewAttribute(p11.CKA_MODIFIABLE, false))
+		if k.derives { // direct use copies the key to a session object
+			a = append(a, p11.NewAttribute(p11.CKA_COPYABLE, false))
+		}
+	}
+	if k.restrict {
+		a = append(a, p11.NewAttribute(p11.CKA_ALLOWED_MECHANISMS, k.mechanisms()))
+	}
+	return a
+}
+
+// mechanisms lists both derivations, so that keys survive a module's upgrade. It
+// keeps out mechanisms that would derive part of the key itself.
+func (k keyShape) mechanisms() []byte {
+	list := []uint64{p11.CKM_AES_GCM}
+	if k.derives {
+		list = []uint64{p11.CKM_AES_ECB_ENCRYPT_DATA, ckmSP800108Counter}
+	}
+	var b []byte
+	for _, m := range list {
+		b = binary.NativeEndian.AppendUint64(b, m)
+	}
+	return b
+}
+
+// ckmSP800108Counter is CKM_SP800_108_COUNTER_KDF of PKCS#11 3.0.
+const ckmSP800108Counter = 0x3ac
+
+// GenerateKey implements hsm.Token.
+func (t *token) GenerateKey(ctx context.Context, id hsm.KeyID, label string) error {
+	const op = "GenerateKey"
+	if err := t.enter(ctx, op); err != nil {
+		return err
+	}
+	sent := false // an attempt whose answer was lost may have made the key
+	job := func(ctx context.Context) error {
+		return t.attempt(ctx, op, func(ctx context.Context, c *connection) error {
+			return c.withSession(ctx, func(s session) error {
+				_, exists, err := c.findKey(s, id)
+				if err != nil || (exists && sent) {
+					return err
+				}
+				if exists {
+					return &hsm.Error{Kind: hsm.KindKeyExists, Err: fmt.Errorf("the token has a backing key %s", id)}
+				}
+				sent = true
+				return c.generateKey(s, id, label, t.shape)
+			})
+		})
+	}
+	return t.run(ctx, op, job, nothing)
+}
+
+func (c *connection) generateKey(s session, id hsm.KeyID, label string, shape keyShape) error {
+	template := append(shape.attributes(true),
+		p11.NewAttribute(p11.CKA_ID, id[:]),
+		p11.NewAttribute(p11.CKA_LABEL, label))
+	_, err := c.api.generate(s, template)
+	return err
+}
+
+// HasKey implements hsm.Token.
+func (t *token) HasKey(ctx context.Context, id hsm.KeyID) (bool, error) {
+	const op = "HasKey"
+	if err := t.enter(ctx, op); err != nil {
+		return false, err
+	}
+	found := false
+	job := func(ctx context.Context) error {
+		return t.attempt(ctx, op, func(ctx context.Context, c *connection) error {
+			return c.withSession(ctx, func(s session) (err error) {
+				_, found, err = c.findKey(s, id)
+				return err
+			})
+		})
+	}
+	if err := t.run(ctx, op, job, nothing); err != nil {
+		return false, err
+	}
+	return found, nil
+}
+
+// DestroyKey implements hsm.Token.
+func (t *token) DestroyKey(ctx context.Context, id hsm.KeyID) error {
+	const op = "DestroyKey"
+	if err := t.enter(ctx, op); err != nil {
+		return err
+	}
+	sent := false // an attempt whose answer was lost may have destroyed the key
+	job := func(ctx context.Context) error {
+		return t.attempt(ctx, op, func(ctx context.Context, c *connection) error {
+			defer t.Forget(id)
+			return c.withAnchor(ctx, func(s session) error { return c.destroyKey(ctx, s, id, &sent) })
+		})
+	}
+	return t.run(ctx, op, job, nothing)
+}
+
+// destroyKey destroys a key that nobody uses: holding the anchor keeps new users
+// out, and those that have a handle already are waited for. Modules give
+// misleading errors to users of a key that is being destroyed.
+func (c *connection) destroyKey(ctx context.Context, s session, id hsm.KeyID, sent *bool) error {
+	for _, sub := range c.keys.forget(id) {
+		select {
+		case <-sub.unused:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	h, ok, err := c.findKey(s, id)
+	switch {
+	case err != nil:
+		return err
+	case !ok && *sent:
+		return nil
+	case !ok:
+		return keyNotFound(id)
+	}
+	*sent = true
+	return c.api.destroy(s, h)
+}
