@@ -37,8 +37,12 @@ type Mounts struct {
 // NewMounts returns the state of a volume that was never mounted.
 func (v *Volume) NewMounts() *Mounts { return &Mounts{vol: v} }
 
-// ParseMounts decodes the content of MountsFile. KindTruncated if it is empty, KindCorrupt if it was not sealed by this
-// volume, KindUnsupported for another version.
+// UnknownMounts returns the state to go on with when MountsFile is lost or damaged: every mount but
+// those that begin from now on counts as unclean.
+func (v *Volume) UnknownMounts() *Mounts { return &Mounts{vol: v, overflow: true} }
+
+// ParseMounts decodes the content of MountsFile. KindTruncated if it is empty, KindCorrupt if it was
+// not sealed by this volume, KindUnsupported for another version.
 func (v *Volume) ParseMounts(b []byte) (*Mounts, error) {
 	const op = "parse mounts"
 	if !v.use() {

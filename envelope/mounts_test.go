@@ -60,6 +60,14 @@ func TestTooManyCrashesMakeEveryOtherMountUnclean(t *testing.T) {
 	}
 }
 
+func TestLostMountStatesMakeEveryOtherMountUnclean(t *testing.T) {
+	v := volumeWithKey(t, 1)
+	m := reparse(t, v, v.UnknownMounts().Begin(5))
+	if !m.Unclean(4) || m.Unclean(5) {
+		t.Error("a mount of the lost past counts as clean, or the live one does not")
+	}
+}
+
 func TestForgedMountStatesAreRefused(t *testing.T) {
 	v, other := volumeWithKey(t, 1), volumeWithKey(t, 2)
 	m := v.NewMounts()
