@@ -152,15 +152,12 @@ func internal(err error) *Error {
 
 // fromToken turns an error of the token into the service's.
 func fromToken(err error) *Error {
-	var tokenError *hsm.Error
-	if !errors.As(err, &tokenError) {
-		return internal(err)
-	}
-	switch tokenError.Kind {
+	kind, _ := hsm.KindOf(err)
+	switch kind {
 	case hsm.KindInvalidCiphertext:
 		return &Error{Kind: KindInvalidCiphertext, Err: err}
 	case hsm.KindCanceled:
-		return internal(errors.Join(err, context.Canceled))
+		return internal(err) // wraps the context's error
 	case hsm.KindKeyNotFound, hsm.KindUnavailable, hsm.KindKeyExhausted, hsm.KindPIN, hsm.KindTokenNotFound, hsm.KindModule, hsm.KindClosed:
 		return &Error{Kind: KindUnavailable, Message: "The token that holds the key material can't use it now.", Err: err}
 	default:

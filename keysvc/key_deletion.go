@@ -119,12 +119,8 @@ func (s *Service) destroy(ctx context.Context, ref store.KeyRef) error {
 func (s *Service) destroyMaterials(ctx context.Context, materials []store.Material) error {
 	for _, m := range materials {
 		err := s.config.Token.DestroyKey(ctx, hsm.KeyID(m.Backing))
-		var tokenError *hsm.Error
-		if errors.As(err, &tokenError) && tokenError.Kind == hsm.KindKeyNotFound {
-			continue
-		}
-		if err != nil {
-			return err
+		if err != nil && !hsm.IsKind(err, hsm.KindKeyNotFound) {
+			return fromToken(err)
 		}
 	}
 	return nil

@@ -25,7 +25,8 @@ var ErrClosed = errors.New("the key store is closed")
 
 // Store is a [store.Store] in an SQLite file.
 type Store struct {
-	db *sql.DB
+	write *sql.DB // one connection: this process's updates queue here, not in SQLite
+	read  *sql.DB // connections that SQLite keeps from writing
 
 	// mu keeps the generation word mapped while somebody reads it: held for
 	// reading by every use, for writing by Close.
@@ -42,15 +43,20 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	if err := reserve(path); err != nil {
 		return nil, err
 	}
-	db, err := sql.Open("sqlite", dataSource(path))
+	write, err := sql.Open("sqlite", dataSource(path, "foreign_keys(on)"))
 	if err != nil {
 		return nil, err
 	}
+	write.SetMaxOpenConns(1)
+	read, err := sql.Open("sqlite", dataSource(path, "query_only(on)"))
+	if err != nil {
+		return nil, errors.Join(err, write.Close())
+	}
 	word, err := openGenerationWord(path + "-generation")
 	if err != nil {
-		return nil, errors.Join(err, db.Close())
+		return nil, errors.Join(err, write.Close(), read.Close())
 	}
-	s := &Store{db: db, generation: word}
+	s := &Store{write: write, read: read, generation: word}
 	if err := s.migrate(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), s.Close())
 	}
@@ -67,20 +73,20 @@ func reserve(path string) error {
 	return f.Close()
 }
 
-func dataSource(path string) string {
+func dataSource(path, pragma string) string {
 	q := url.Values{}
-	q.Set("_txlock", "immediate")
+	q.Set("_txlock", "immediate") // for transactions that aren't read-only
 	q.Add("_pragma", fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()))
 	q.Add("_pragma", "journal_mode(wal)")
 	q.Add("_pragma", "synchronous(full)")
-	q.Add("_pragma", "foreign_keys(on)")
+	q.Add("_pragma", pragma)
 	return (&url.URL{Scheme: "file", Opaque: url.PathEscape(path), RawQuery: q.Encode()}).String()
 }
 
 // migrate runs under SQLite's write lock, so that the word it sets at the end
 // can't overtake an update of another process.
 func (s *Store) migrate(ctx context.Context) error {
-	tx, err := s.db.BeginTx(ctx, nil)
+	tx, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
@@ -100,7 +106,7 @@ func (s *Store) View(ctx context.Context, fn func(store.Tx) error) error {
 	if s.closed {
 		return ErrClosed
 	}
-	tx, err := s.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return err
 	}
@@ -119,7 +125,7 @@ func (s *Store) Update(ctx context.Context, fn func(store.Tx) error) error {
 	if s.closed {
 		return ErrClosed
 	}
-	tx, err := s.db.BeginTx(ctx, nil)
+	tx, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
@@ -167,5 +173,5 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.closed = true
-	return errors.Join(s.db.Close(), s.generation.close())
+	return errors.Join(s.read.Close(), s.write.Close(), s.generation.close())
 }

@@ -1,0 +1,521 @@
+package audit
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// appenderEnv makes the test binary append records to the file it names until
+// it is killed.
+const appenderEnv = "AUDIT_TEST_APPEND_TO"
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv(appenderEnv); path != "" {
+		appendForEver(path)
+	}
+	os.Exit(m.Run())
+}
+
+// appendForEver writes the number of each record to stdout once it is appended.
+func appendForEver(path string) {
+	l, err := Open(Config{Path: path})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	for i := 0; ; i++ {
+		id := fmt.Sprintf("%d-%d", os.Getpid(), i)
+		if err := l.Append(context.Background(), event(id)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		fmt.Println(id)
+	}
+}
+
+func event(id string) *Event {
+	e := &Event{
+		EventName: "Decrypt", EventID: id, EventType: TypeAPICall, ReadOnly: true,
+		UserIdentity:      UserIdentity{Type: "Root", ARN: "arn:aws:iam::000000000000:root"},
+		RequestParameters: Params{"encryptionContext": map[string]string{"kmsfs:path": `/a&b/<"ü">` + "\n"}},
+	}
+	e.Stamp(time.Unix(1700000000, 0))
+	return e
+}
+
+func newTrail(t testing.TB, c Config) *File {
+	t.Helper()
+	if c.Path == "" {
+		c.Path = filepath.Join(t.TempDir(), "audit.jsonl")
+	}
+	l, err := Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return l
+}
+
+func appendAll(t testing.TB, l *File, ids ...string) {
+	t.Helper()
+	for _, id := range ids {
+		if err := l.Append(context.Background(), event(id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func verify(t *testing.T, path string) *Report {
+	t.Helper()
+	report, err := Verify(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report
+}
+
+func wantIntact(t *testing.T, path string, records uint64) {
+	t.Helper()
+	if r := verify(t, path); !r.Intact() || r.Records != records || r.Unfinished != 0 {
+		t.Fatalf("report %+v, want %d intact records", r, records)
+	}
+}
+
+func readIDs(t *testing.T, path string) []string {
+	t.Helper()
+	r, err := OpenReader(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	var ids []string
+	for {
+		record, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return ids
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, record.EventID)
+	}
+}
+
+func TestRecordComesBackAsWritten(t *testing.T) {
+	l := newTrail(t, Config{})
+	appendAll(t, l, "one")
+	r, err := OpenReader(l.config.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	record, err := r.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := json.Marshal(event("one"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := json.Marshal(record.Event)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) || record.Chain.Sequence != 1 {
+		t.Errorf("read %s, sequence %d\nwrote %s", got, record.Chain.Sequence, want)
+	}
+	if !bytes.Contains(record.Line, []byte(`/a&b/<`)) {
+		t.Errorf("characters are escaped that needn't be: %s", record.Line)
+	}
+}
+
+func TestFrozenLine(t *testing.T) {
+	const want = `{"eventVersion":"1.11","eventName":"X","chain":{"seq":1,"prev":"0000000000000000000000000000000000000000000000000000000000000000","hash":"` +
+		`393b0e0d3492a095baded3103c99992ac9c6abff4d13d4acdfc0bbef7e420acc"}}` + "\n"
+	line, next := genesis().seal(nil, []byte(`{"eventVersion":"1.11","eventName":"X"}`))
+	if string(line) != want {
+		t.Fatalf("line %s", line)
+	}
+	got, ok := parseLink(bytes.TrimSuffix(line, []byte("\n")))
+	if !ok || got.tail != next || got.previous != genesis().hash {
+		t.Fatalf("parsed as %+v, %v", got, ok)
+	}
+}
+
+func TestVerifyFindsEveryManipulation(t *testing.T) {
+	l := newTrail(t, Config{})
+	appendAll(t, l, "a", "b", "c", "d", "e")
+	original, err := os.ReadFile(l.config.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := bytes.SplitAfter(original, []byte("\n"))[:5]
+	join := func(order ...int) []byte {
+		var out []byte
+		for _, i := range order {
+			out = append(out, lines[i]...)
+		}
+		return out
+	}
+	forged, _ := genesis().seal(nil, []byte(`{"eventName":"Forged"}`))
+	for name, c := range map[string]struct {
+		content []byte
+		line    uint64
+	}{
+		"record edited":            {bytes.Replace(original, []byte(`"eventID":"b"`), []byte(`"eventID":"x"`), 1), 2},
+		"last record edited":       {bytes.Replace(original, []byte(`"eventID":"e"`), []byte(`"eventID":"x"`), 1), 5},
+		"first record dropped":     {join(1, 2, 3, 4), 1},
+		"record dropped":           {join(0, 1, 3, 4), 3},
+		"records swapped":          {join(0, 2, 1, 3, 4), 2},
+		"record doubled":           {join(0, 1, 1, 2, 3, 4), 3},
+		"record inserted":          {append(join(0, 1), append(bytes.Clone(forged), join(2, 3, 4)...)...), 3},
+		"empty line inserted":      {append(join(0, 1), append([]byte("\n"), join(2, 3, 4)...)...), 3},
+		"trail of another service": {append(join(0), forged...), 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "copy")
+			if err := os.WriteFile(path, c.content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			report := verify(t, path)
+			if report.Intact() || report.Problems[0].Line != c.line {
+				t.Fatalf("problems %+v, want the first one in line %d", report.Problems, c.line)
+			}
+		})
+	}
+	wantIntact(t, l.config.Path, 5)
+}
+
+func TestEditIsOneProblem(t *testing.T) {
+	l := newTrail(t, Config{})
+	appendAll(t, l, "a", "b", "c")
+	original, _ := os.ReadFile(l.config.Path)
+	edited := bytes.Replace(original, []byte(`"eventID":"b"`), []byte(`"eventID":"x"`), 1)
+	if err := os.WriteFile(l.config.Path, edited, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r := verify(t, l.config.Path); len(r.Problems) != 1 {
+		t.Errorf("problems %+v", r.Problems)
+	}
+}
+
+func TestSeveralWritersMakeOneChain(t *testing.T) {
+	first := newTrail(t, Config{})
+	second := newTrail(t, Config{Path: first.config.Path, Sync: SyncAlways})
+	const writers, records = 8, 50
+	var group sync.WaitGroup
+	for w := range writers {
+		l := []*File{first, second}[w%2]
+		group.Go(func() {
+			for i := range records {
+				if err := l.Append(t.Context(), event(fmt.Sprintf("%d-%d", w, i))); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	wantIntact(t, first.config.Path, writers*records)
+}
+
+func TestKilledProcessesLoseNoAnsweredRecord(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	answered := make(chan string, 1<<16)
+	var group sync.WaitGroup
+	for range 3 {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), appenderEnv+"="+path)
+		cmd.Stderr = os.Stderr
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		group.Go(func() {
+			text, _ := io.ReadAll(out)
+			for line := range strings.SplitAfterSeq(string(text), "\n") {
+				if id, whole := strings.CutSuffix(line, "\n"); whole {
+					answered <- id
+				}
+			}
+			_ = cmd.Wait()
+		})
+		time.AfterFunc(300*time.Millisecond, func() { _ = cmd.Process.Kill() })
+	}
+	group.Wait()
+	close(answered)
+	appendAll(t, newTrail(t, Config{Path: path}), "after")
+	recorded := map[string]bool{}
+	for _, id := range readIDs(t, path) {
+		recorded[id] = true
+	}
+	n := 0
+	for id := range answered {
+		n++
+		if !recorded[id] {
+			t.Errorf("%s was answered and isn't in the trail", id)
+		}
+	}
+	if report := verify(t, path); !report.Intact() || n == 0 {
+		t.Errorf("%d answered, report %+v", n, report)
+	}
+}
+
+func TestUnfinishedRecordIsSetAsideAndNoted(t *testing.T) {
+	for name, torn := range map[string]string{
+		"half a line":         `{"eventVersion":"1.11","ev`,
+		"zeros":               strings.Repeat("\x00", 100),
+		"zeros and a newline": "{" + strings.Repeat("\x00", 100) + "\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newTrail(t, Config{})
+			appendAll(t, l, "a")
+			f, err := os.OpenFile(l.config.Path, os.O_APPEND|os.O_WRONLY, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := f.WriteString(torn); err != nil {
+				t.Fatal(err)
+			}
+			f.Close()
+			appendAll(t, newTrail(t, Config{Path: l.config.Path}), "b")
+			wantIntact(t, l.config.Path, 3)
+			if ids := readIDs(t, l.config.Path); ids[0] != "a" || ids[2] != "b" {
+				t.Errorf("records %v", ids)
+			}
+			kept, err := filepath.Glob(l.config.Path + ".torn-*")
+			if err != nil || len(kept) != 1 {
+				t.Fatalf("set aside: %v, %v", kept, err)
+			}
+			if text, err := os.ReadFile(kept[0]); err != nil || string(text) != torn {
+				t.Errorf("set aside %q, %v", text, err)
+			}
+		})
+	}
+}
+
+func TestUnfinishedFirstRecord(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	if err := os.WriteFile(path, []byte(`{"eventV`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	appendAll(t, newTrail(t, Config{Path: path}), "a")
+	wantIntact(t, path, 2)
+}
+
+func kindOf(err error) Kind {
+	var e *Error
+	if !errors.As(err, &e) {
+		return -1
+	}
+	return e.Kind
+}
+
+func TestAppendRefusesAnEditedTail(t *testing.T) {
+	l := newTrail(t, Config{})
+	appendAll(t, l, "a", "b")
+	text, _ := os.ReadFile(l.config.Path)
+	if err := os.WriteFile(l.config.Path, append(bytes.TrimSuffix(text, []byte("\n")), " \n"...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err := l.Append(t.Context(), event("c"))
+	if kindOf(err) != KindDamaged {
+		t.Fatalf("append gives %v", err)
+	}
+	var hinted interface{ Hint() string }
+	if !errors.As(err, &hinted) || !strings.Contains(hinted.Hint(), "audit verify") {
+		t.Errorf("no hint in %v", err)
+	}
+}
+
+func TestFullDiskFailsTheCallAndLeavesTheChainWhole(t *testing.T) {
+	l := newTrail(t, Config{})
+	appendAll(t, l, "a")
+	var old unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &old); err != nil {
+		t.Fatal(err)
+	}
+	// A limit inside the next record makes write(2) write a part, then fail.
+	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: uint64(l.end) + 10, Max: old.Max}); err != nil {
+		t.Fatal(err)
+	}
+	err := l.Append(t.Context(), event("b"))
+	if e := unix.Setrlimit(unix.RLIMIT_FSIZE, &old); e != nil {
+		t.Fatal(e)
+	}
+	if kindOf(err) != KindIO {
+		t.Fatalf("append gives %v", err)
+	}
+	wantIntact(t, l.config.Path, 1)
+	appendAll(t, l, "c")
+	wantIntact(t, l.config.Path, 2)
+}
+
+func TestHeldLockFailsAfterABoundedTime(t *testing.T) {
+	l := newTrail(t, Config{LockTimeout: 50 * time.Millisecond})
+	f, err := os.Open(l.config.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	if err := l.Append(t.Context(), event("a")); kindOf(err) != KindBusy {
+		t.Errorf("append gives %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := l.Append(ctx, event("a")); kindOf(err) != KindBusy || !errors.Is(err, context.Canceled) {
+		t.Errorf("append with a cancelled context gives %v", err)
+	}
+	if waited := time.Since(start); waited > 2*time.Second {
+		t.Errorf("waited %v", waited)
+	}
+}
+
+func TestClosedTrailRefuses(t *testing.T) {
+	l := newTrail(t, Config{})
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Append(t.Context(), event("a")); kindOf(err) != KindClosed {
+		t.Errorf("append gives %v", err)
+	}
+}
+
+func TestReplacedFileIsNoticed(t *testing.T) {
+	l := newTrail(t, Config{})
+	appendAll(t, l, "a", "b")
+	// Another process cuts off a record: what is left decides how to go on.
+	text, _ := os.ReadFile(l.config.Path)
+	if err := os.Truncate(l.config.Path, int64(bytes.IndexByte(text, '\n')+1)); err != nil {
+		t.Fatal(err)
+	}
+	appendAll(t, l, "c")
+	wantIntact(t, l.config.Path, 2)
+}
+
+func TestFollowSeesRecordsAsTheyCome(t *testing.T) {
+	l := newTrail(t, Config{})
+	appendAll(t, l, "old")
+	r, err := OpenReader(l.config.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if err := r.SkipToEnd(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for _, id := range []string{"one", "two"} {
+			time.Sleep(20 * time.Millisecond)
+			_ = l.Append(context.Background(), event(id))
+		}
+	}()
+	for _, want := range []string{"one", "two"} {
+		record, err := r.Follow(t.Context())
+		if err != nil || record.EventID != want {
+			t.Fatalf("followed %q, %v; want %q", record.EventID, err, want)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := r.Follow(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("follow ends with %v", err)
+	}
+}
+
+func FuzzLine(f *testing.F) {
+	line, _ := genesis().seal(nil, []byte(`{"eventName":"X"}`))
+	f.Add(bytes.TrimSuffix(line, []byte("\n")))
+	f.Add([]byte(`{}`))
+	f.Add([]byte(`{"a":1,"chain":{"seq":18446744073709551616,"prev":"","hash":""}}`))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		_, _ = ParseRecord(line)
+		l, ok := parseLink(line)
+		if !ok {
+			return
+		}
+		// What parses must be what seal makes of the event before it.
+		body, _, _ := splitHash(line)
+		at := bytes.LastIndex(body, []byte(chainOpen))
+		before := tail{sequence: l.sequence - 1, hash: l.previous}
+		again, next := before.seal(nil, append(bytes.Clone(body[:at]), '}'))
+		if !bytes.Equal(again, append(bytes.Clone(line), '\n')) && !bytes.HasPrefix(body[at+len(chainOpen):], []byte("0")) {
+			t.Errorf("%q parses, and seals to %q", line, again)
+		} else if next.hash != l.hash && !bytes.HasPrefix(body[at+len(chainOpen):], []byte("0")) {
+			t.Errorf("hash %s becomes %s", l.hash, next.hash)
+		}
+	})
+}
+
+func FuzzVerify(f *testing.F) {
+	one, next := genesis().seal(nil, []byte(`{"eventName":"X"}`))
+	two, _ := next.seal(one, []byte(`{"eventName":"Y"}`))
+	f.Add(two)
+	f.Add([]byte("\n\n{"))
+	f.Fuzz(func(t *testing.T, content []byte) {
+		path := filepath.Join(t.TempDir(), "trail")
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		report, err := Verify(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Whatever is in the file, an intact trail can be continued.
+		l, err := Open(Config{Path: path})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		err = l.Append(context.Background(), event("x"))
+		if report.Intact() && report.Unfinished == 0 && err != nil {
+			t.Errorf("an intact trail can't be continued: %v", err)
+		}
+	})
+}
+
+func BenchmarkAppend(b *testing.B) {
+	l := newTrail(b, Config{})
+	e := event("x")
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := l.Append(b.Context(), e); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkAppendSyncAlways(b *testing.B) {
+	l := newTrail(b, Config{Sync: SyncAlways})
+	e := event("x")
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if err := l.Append(b.Context(), e); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
