@@ -6,14 +6,6 @@ import (
 	"sync"
 )
 
-const (
-	// maxDirtyBlocks is the number of buffered plaintext blocks from which they are sealed and
-	// written ahead of the commit (8 MiB).
-	maxDirtyBlocks = 2048
-	// maxDirtyNodes is the number of unwritten tag pages from which a commit is made.
-	maxDirtyNodes = 512
-)
-
 // blockBuffer holds the plaintext of one block that is not in the tree yet.
 type blockBuffer struct{ p [PageSize]byte }
 

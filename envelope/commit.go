@@ -19,7 +19,7 @@ func (f *File) Commit() error {
 
 // commitLocked is Commit under both locks.
 func (f *File) commitLocked(op string) error {
-	if err := f.usable(op); err != nil || !f.changed {
+	if err := f.usable(op); err != nil || !f.changed && !f.settling {
 		return err
 	}
 	if err := f.prepareWrite(op); err != nil {
@@ -166,7 +166,7 @@ func (f *File) writeRoot(op string) error {
 	}
 	f.pages.rootWritten()
 	f.last = rootRef{slot: slot, seq: h.Sequence}
-	f.changed, f.unflushed = false, true
+	f.changed, f.settling, f.unflushed = false, false, true
 	return nil
 }
 

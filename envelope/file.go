@@ -23,7 +23,19 @@ type FileOptions struct {
 	Workers int        // goroutines that one big request may use; below 2 none
 
 	random io.Reader // of salts and nonces, crypto/rand.Reader when nil; vectors fix it
+	limits limits
 }
+
+// limits bounds what a File keeps back; tests lower them.
+type limits struct {
+	dirtyBlocks   int    // buffered plaintext blocks from which they are written ahead of the commit
+	dirtyNodes    int    // unwritten tag pages from which a commit is made
+	epochMessages uint64 // messages sealed under the subkeys of one epoch
+}
+
+// defaultLimits are 8 MiB of plaintext, 2 MiB of tag pages, and 2^31 messages: random 96-bit nonces
+// allow 2^32, the margin covers counts lost in crashes.
+var defaultLimits = limits{dirtyBlocks: 2048, dirtyNodes: 512, epochMessages: 1 << 31}
 
 // rootRef names a root page on the store; sequence 0 means none.
 type rootRef struct {
@@ -47,6 +59,7 @@ type File struct {
 	nonces   nonceSource
 	mountID  uint64
 	workers  int
+	limits   limits
 	volume   VolumeID
 	id       FileID
 	commit   [KeySize]byte // key commitment
@@ -61,6 +74,7 @@ type File struct {
 	dirty    map[uint64]*blockBuffer // plaintext not in the tree yet
 	inline   bool                    // the last root holds the data; dirty[0] is its copy
 	changed  bool                    // W differs from L
+	settling bool                    // an unclean end preceded; the next commit writes a root in any case
 	epoch    uint16
 	messages uint64 // sealed in epoch
 	pages    allocator
@@ -105,6 +119,9 @@ func newFile(o FileOptions, volume VolumeID, id FileID) *File {
 	f.nonces.r = o.random
 	if f.nonces.r == nil {
 		f.nonces.r = rand.Reader
+	}
+	if f.limits = o.limits; f.limits == (limits{}) {
+		f.limits = defaultLimits
 	}
 	f.nodes.init()
 	f.pages.end = firstPage
@@ -193,6 +210,15 @@ func (f *File) State() (seq, durableSeq uint64) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	return f.last.seq, f.durable.seq
+}
+
+// Unsettled reports whether the file was opened after an unclean end of its last writer and has not
+// been committed since. A Commit then writes a root even without changes, after which later opens
+// need not check the last commit again.
+func (f *File) Unsettled() bool {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.settling
 }
 
 // SlotArea returns a copy of the slot area as the next commit writes it.

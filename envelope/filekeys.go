@@ -6,10 +6,6 @@ import (
 	"sync"
 )
 
-// epochLimit is the number of messages sealed under the subkeys of one epoch before the next
-// begins. Random 96-bit nonces allow 2^32; the margin of 2^31 covers counts lost in crashes.
-const epochLimit = 1 << 31
-
 // epochKeys are the ciphers of one epoch.
 type epochKeys struct {
 	tree  cipher.AEAD

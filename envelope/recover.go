@@ -69,6 +69,7 @@ func (f *File) open(op string, r *Roots, t Trust) error {
 		}
 	}
 	f.load(chosen)
+	f.settling = !t.Settled
 	if other.body != nil {
 		clear(other.body.inline)
 	}

@@ -26,8 +26,9 @@ type rootSlot struct {
 
 // Roots holds both root pages of a store as ReadRoots found them.
 type Roots struct {
-	slots  [2]rootSlot
-	newest int
+	slots   [2]rootSlot
+	newest  int
+	settled bool // as Settled last answered
 }
 
 // ReadRoots reads and parses both root pages with one read and no key. The errors are of KindIO,
@@ -96,11 +97,9 @@ func (r *Roots) Other() *Header { return r.slots[1-r.newest].header }
 // ended uncleanly wrote the newest root page or a later, damaged one. Its result is what belongs
 // into Trust.Settled.
 func (r *Roots) Settled(unclean func(mountID uint64) bool) bool {
-	if unclean(r.Newest().MountID) {
-		return false
-	}
 	d := r.damaged()
-	return d == nil || !unclean(d.MountID)
+	r.settled = !unclean(r.Newest().MountID) && (d == nil || !unclean(d.MountID))
+	return r.settled
 }
 
 // damaged returns the fields of a root page that does not parse but claims to be later than the
@@ -117,13 +116,20 @@ func (r *Roots) damaged() *Header {
 	return &h
 }
 
+var errUnsettled = errors.New("the file is not known to be settled: call Roots.Settled first, and open an unsettled file with its key instead")
+
 // RewriteSlots replaces the slot area without the data key: it writes the newest root page with
 // area in it to the other root slot and updates r. The caller has flushed the store since the
 // newest root page was written, holds the file closed, and flushes afterwards before it relies on
-// the new slots. KindSlotsFull when area does not fit beside the body.
+// the new slots. KindSlotsFull when area does not fit beside the body. KindInvalid unless r.Settled
+// has answered true: on an unsettled file the other root may be the only good one, and only OpenFile
+// can tell; use File.SetSlotArea and Sync there.
 func RewriteSlots(s Store, r *Roots, area []byte) error {
 	const op = "rewrite slots"
 	old := r.Newest()
+	if !r.settled {
+		return newError(op, KindInvalid, old.FileID, errUnsettled)
+	}
 	if len(area) > old.SlotSpace || len(area) > MaxSlotArea {
 		return newError(op, KindSlotsFull, old.FileID, fmt.Errorf("%d bytes, room for %d", len(area), min(old.SlotSpace, MaxSlotArea)))
 	}

@@ -158,7 +158,7 @@ func (f *File) rewriteUnflushed(op string) error {
 		if _, err := f.buffer(op, block, false); err != nil {
 			return err
 		}
-		if len(f.dirty) > maxDirtyBlocks {
+		if len(f.dirty) > f.limits.dirtyBlocks {
 			if err := f.flushBuffers(op); err != nil {
 				return err
 			}

@@ -54,7 +54,7 @@ func (f *File) writeAt(op string, p []byte, off uint64) (n int, err error) {
 			return n, err
 		}
 	}
-	if len(f.dirty) > maxDirtyBlocks {
+	if len(f.dirty) > f.limits.dirtyBlocks {
 		err = f.flushBuffers(op)
 	}
 	return n, err
@@ -157,7 +157,7 @@ var errEpochs = errors.New("all subkey epochs are used up; the file needs a new 
 
 // prepareSeal counts the messages, begins a new epoch when due, and draws the nonces.
 func (f *File) prepareSeal(op string, jobs []pageJob) error {
-	if f.messages+uint64(len(jobs)) > epochLimit {
+	if f.messages+uint64(len(jobs)) > f.limits.epochMessages {
 		if f.epoch == 1<<16-1 {
 			return newError(op, KindTooLarge, f.id, errEpochs)
 		}
@@ -176,5 +176,5 @@ func (f *File) prepareSeal(op string, jobs []pageJob) error {
 
 // overfull reports whether so much is unwritten that a commit is due.
 func (f *File) overfull() bool {
-	return !f.closed && f.nodes.dirtyCount() > maxDirtyNodes
+	return !f.closed && f.nodes.dirtyCount() > f.limits.dirtyNodes
 }
