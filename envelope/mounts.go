@@ -37,8 +37,8 @@ type Mounts struct {
 // NewMounts returns the state of a volume that was never mounted.
 func (v *Volume) NewMounts() *Mounts { return &Mounts{vol: v} }
 
-// UnknownMounts returns the state to go on with when MountsFile is lost or damaged: every mount but
-// those that begin from now on counts as unclean.
+// UnknownMounts returns the state to go on with when MountsFile is lost or damaged: from then on
+// every mount but the live one counts as unclean.
 func (v *Volume) UnknownMounts() *Mounts { return &Mounts{vol: v, overflow: true} }
 
 // ParseMounts decodes the content of MountsFile. KindTruncated if it is empty, KindCorrupt if it was
