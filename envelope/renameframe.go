@@ -141,7 +141,7 @@ func encodeRename(flags byte, from, to string) []byte {
 
 // sealRename returns the frame of an entry that follows the frame with tag prev, nil after Wipe.
 func (v *Volume) sealRename(e RenameEntry, prev [tagSize]byte) []byte {
-	flags := flag(e.Exchange)*frameExchange | flag(e.Cancel)*frameCancel
+	flags := boolByte(e.Exchange)*frameExchange | boolByte(e.Cancel)*frameCancel
 	return v.sealFrame(e.Seq, encodeRename(flags, e.Old, e.New), prev)
 }
 

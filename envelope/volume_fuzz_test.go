@@ -169,7 +169,7 @@ func FuzzParseRenameLog(f *testing.F) {
 			return
 		}
 		e := log.Entries()[0]
-		flags := flag(e.Exchange)*frameExchange | flag(e.Cancel)*frameCancel
+		flags := boolByte(e.Exchange)*frameExchange | boolByte(e.Cancel)*frameCancel
 		if !bytes.Equal(encodeRename(flags, e.Old, e.New), plain) {
 			t.Errorf("%x is a second spelling of %+v", plain, e)
 		}

@@ -145,7 +145,7 @@ func (f *VolumeFile) canonical() []byte {
 	number(uint64(f.Suite))
 	field(f.ID[:])
 	number(uint64(f.Created.Unix()))
-	field([]byte{flag(f.Options.PlaintextNames), flag(f.Options.Compress)})
+	field([]byte{boolByte(f.Options.PlaintextNames), boolByte(f.Options.Compress)})
 	number(uint64(len(f.Keys)))
 	for _, k := range f.Keys {
 		field([]byte(k))
@@ -156,8 +156,8 @@ func (f *VolumeFile) canonical() []byte {
 	return b
 }
 
-// flag encodes a bool as one byte.
-func flag(b bool) byte {
+// boolByte encodes a bool as one byte.
+func boolByte(b bool) byte {
 	if b {
 		return 1
 	}
