@@ -37,9 +37,6 @@ type Capabilities struct {
 	// non-extractable key to an extractable one and to wrap it. A module that
 	// doesn't refuse is no boundary against whoever has the PIN.
 	EnforcesNonExtractable bool
-	// RestrictsMechanisms is true when a key can be limited to the mechanisms
-	// that are used with it (CKA_ALLOWED_MECHANISMS).
-	RestrictsMechanisms bool
 }
 
 // Derivation returns the derivation used for new blobs.

@@ -74,17 +74,25 @@ func (c *connection) close() {
 	_ = c.api.closeSession(c.anchor) // it may be gone already
 }
 
-// withSession lends f a session of the pool. A session in which anything but a
-// clean authentication failure happened isn't used again.
+// withSession lends f a session of the pool. A session in which anything but an
+// authentication failure happened isn't used again.
 func (c *connection) withSession(ctx context.Context, f func(session) error) error {
 	s, err := c.pool.acquire(ctx)
 	if err != nil {
 		return err
 	}
 	err = f(s)
-	cl := classify(err)
-	c.pool.release(s, err == nil || cl == classAuth || cl == classAmbiguous)
+	c.pool.release(s, clean(err))
 	return err
+}
+
+// clean reports whether a session is as good as new after a call with this result.
+func clean(err error) bool {
+	if err == nil {
+		return true
+	}
+	cl := classify(err)
+	return cl == classAuth || cl == classAmbiguous
 }
 
 // withAnchor gives f the anchor session. If the anchor turns out to be dead, so

@@ -18,6 +18,19 @@ type keyShape struct {
 	restrict bool // only the mechanisms that are used here
 }
 
+// ladder lists the shapes from this one down to the least strict.
+func (k keyShape) ladder() []keyShape {
+	steps := []keyShape{k}
+	for _, weaker := range []keyShape{{restrict: true}, {locked: true}, {}} {
+		weaker.derives = k.derives
+		fits := (k.locked || !weaker.locked) && (k.restrict || !weaker.restrict)
+		if fits && weaker != k {
+			steps = append(steps, weaker)
+		}
+	}
+	return steps
+}
+
 // attributes returns the template of a key of this shape; onToken makes it a
 // token object.
 func (k keyShape) attributes(onToken bool) []*p11.Attribute {
@@ -84,19 +97,34 @@ func (t *token) GenerateKey(ctx context.Context, id hsm.KeyID, label string) err
 					return &hsm.Error{Kind: hsm.KindKeyExists, Err: fmt.Errorf("the token has a backing key %s", id)}
 				}
 				sent = true
-				return c.generateKey(s, id, label, t.shape)
+				return t.generate(c.api, s, id, label)
 			})
 		})
 	}
 	return t.run(ctx, op, job, nothing)
 }
 
-func (c *connection) generateKey(s session, id hsm.KeyID, label string, shape keyShape) error {
-	template := append(shape.attributes(true),
-		p11.NewAttribute(p11.CKA_ID, id[:]),
-		p11.NewAttribute(p11.CKA_LABEL, label))
-	_, err := c.api.generate(s, template)
-	return err
+// generate makes the key in the strictest shape that the token accepts, and
+// remembers that shape. NSS, for one, knows attributes for session objects that its
+// database can't store, and calls the attempt a general error.
+func (t *token) generate(api cryptoki, s session, id hsm.KeyID, label string) error {
+	var first error
+	for _, shape := range t.shape.Load().ladder() {
+		_, err := api.generate(s, append(shape.attributes(true),
+			p11.NewAttribute(p11.CKA_ID, id[:]),
+			p11.NewAttribute(p11.CKA_LABEL, label)))
+		if err == nil {
+			t.shape.Store(&shape)
+			return nil
+		}
+		if first == nil {
+			first = err
+		}
+		if classify(err) != classOther && !isCall(err, p11.CKR_GENERAL_ERROR) {
+			return err
+		}
+	}
+	return first
 }
 
 // HasKey implements hsm.Token.

@@ -53,6 +53,20 @@ func (p *pool) acquire(ctx context.Context) (session, error) {
 	}
 }
 
+// tryAcquire lends an idle session, if there is one, without waiting.
+func (p *pool) tryAcquire() (session, bool) {
+	select {
+	case <-p.permits:
+	default:
+		return 0, false
+	}
+	s, ok := p.popIdle()
+	if !ok {
+		p.giveUp(classOther)
+	}
+	return s, ok
+}
+
 // popIdle takes the session that was returned last, and counts one as lent
 // whether or not there was one.
 func (p *pool) popIdle() (session, bool) {

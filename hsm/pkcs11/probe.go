@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"time"
 
 	p11 "github.com/miekg/pkcs11"
 
@@ -22,6 +23,8 @@ type prober struct {
 	caps  hsm.Capabilities
 	shape keyShape
 	made  []object
+	// latency is the shortest AES-GCM decryption with a session key that was seen.
+	latency time.Duration
 }
 
 var (
@@ -31,19 +34,19 @@ var (
 
 // probe determines the token's capabilities and the shape of its backing keys.
 // Without AES-GCM the token is of no use: KindUnsupported.
-func probe(ctx context.Context, c *connection) (caps hsm.Capabilities, shape keyShape, err error) {
-	err = c.withAnchor(ctx, func(s session) error {
-		p := &prober{api: c.api, s: s}
+func probe(ctx context.Context, c *connection) (*prober, error) {
+	p := &prober{api: c.api, latency: time.Hour}
+	err := c.withAnchor(ctx, func(s session) error {
+		p.s = s
 		defer p.cleanUp()
 		for _, step := range []func() error{p.gcm, p.derivations, p.keyShape, p.copies, p.boundary} {
 			if err := step(); err != nil {
 				return err
 			}
 		}
-		caps, shape = p.caps, p.shape
 		return nil
 	})
-	return caps, shape, err
+	return p, err
 }
 
 func (p *prober) cleanUp() {
@@ -96,11 +99,13 @@ func (p *prober) gcm() error {
 	if err == nil && value != nil {
 		err = openInSoftware(value, iv, sealed)
 	}
-	if err == nil {
-		err = p.opens(key, iv, sealed)
-	}
 	if err != nil {
 		return unsupported(fmt.Errorf("AES-GCM: %w", err))
+	}
+	for range 4 { // the first use of a key may be slower
+		if err := p.opens(key, iv, sealed); err != nil {
+			return unsupported(fmt.Errorf("AES-GCM: %w", err))
+		}
 	}
 	return p.forgeries(key, iv, sealed)
 }
@@ -121,7 +126,9 @@ func (p *prober) seal(key object) (iv, sealed []byte, err error) {
 
 func (p *prober) opens(key object, iv, sealed []byte) error {
 	out := make([]byte, len(sealed))
+	start := time.Now()
 	n, err := p.api.decrypt(p.s, key, iv, probeAAD, sealed, out)
+	p.latency = min(p.latency, time.Since(start))
 	if err == nil && !bytes.Equal(out[:n], probeText) {
 		err = errors.New("decryption gives another plaintext")
 	}
@@ -210,15 +217,13 @@ func (p *prober) derivesConsistently(how hsm.Derivation) error {
 	return nil
 }
 
-// keyShape finds the strictest template that the token accepts and that still
-// serves.
+// keyShape finds the strictest template that the token accepts for session objects
+// and that still serves.
 func (p *prober) keyShape() error {
 	var last error
-	for _, s := range []keyShape{{locked: true, restrict: true}, {restrict: true}, {locked: true}, {}} {
-		s.derives = p.shape.derives
+	for _, s := range (keyShape{derives: p.shape.derives, locked: true, restrict: true}).ladder() {
 		if last = p.serves(s); last == nil {
 			p.shape = s
-			p.caps.RestrictsMechanisms = s.restrict
 			return nil
 		}
 	}

@@ -2,7 +2,8 @@ package pkcs11
 
 import (
 	"context"
-	"errors"
+	"fmt"
+	"slices"
 
 	p11 "github.com/miekg/pkcs11"
 
@@ -24,7 +25,7 @@ func (t *token) reader(ctx context.Context, c *connection, id subID) (*subKey, e
 		if err != nil {
 			return err
 		}
-		if err := base.allows(id.alg); err != nil {
+		if err := base.allows(id.alg, t.caps); err != nil {
 			return err
 		}
 		sub, err = t.makeSubKey(c, s, base, id, false)
@@ -68,12 +69,17 @@ func (t *token) writeAlgorithm(base baseKey) algorithm {
 	return algDirect
 }
 
-// allows tells a blob whose algorithm byte was changed from one that is served.
-func (b baseKey) allows(alg algorithm) error {
-	if (alg == algDirect && b.direct) || (alg != algDirect && b.derives) {
+// allows tells a blob that this key can have made from one whose algorithm byte was
+// changed.
+func (b baseKey) allows(alg algorithm, caps hsm.Capabilities) error {
+	if alg == algDirect && b.direct {
 		return nil
 	}
-	return &hsm.Error{Kind: hsm.KindInvalidCiphertext, Err: errors.New("the backing key is not for blobs of this algorithm")}
+	if b.derives && slices.Contains(caps.Derivations, alg.derivation()) {
+		return nil
+	}
+	return &hsm.Error{Kind: hsm.KindInvalidCiphertext,
+		Err: fmt.Errorf("the blob's algorithm %d is not one of this backing key in this token", alg)}
 }
 
 // makeSubKey derives a sub-key, or copies the backing key for direct use, as a

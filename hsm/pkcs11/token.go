@@ -22,7 +22,8 @@ type token struct {
 	now func() time.Time
 
 	caps   hsm.Capabilities // set by Open
-	shape  keyShape         // set by Open
+	local  bool             // set by Open: calls are too short to be worth handing off
+	shape  atomic.Pointer[keyShape]
 	direct directCounter
 	conn   atomic.Pointer[connection]
 	closed atomic.Bool
@@ -82,8 +83,9 @@ func (t *token) open(ctx context.Context, through func(cryptoki) cryptoki) error
 	}
 	t.mod = mod
 	err = t.attempt(ctx, "Open", func(ctx context.Context, c *connection) error {
-		caps, shape, err := probe(ctx, c)
-		t.caps, t.shape = caps, shape
+		found, err := probe(ctx, c)
+		t.caps, t.local = found.caps, found.latency < localLatency
+		t.shape.Store(&found.shape)
 		return err
 	})
 	if err != nil {
