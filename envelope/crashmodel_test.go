@@ -410,8 +410,12 @@ func (c *crashRun) compareHoles(m *modelState) error {
 			if m.blocks[block] != nil {
 				continue
 			}
-			if n, err := c.file.ReadAt(got[:], block*PageSize); err != nil || !allZero(got[:n]) {
-				return fmt.Errorf("%w: data in the hole at block %d: %v", errDiffers, block, err)
+			n, err := c.file.ReadAt(got[:], block*PageSize)
+			if err != nil {
+				return err
+			}
+			if !allZero(got[:n]) {
+				return fmt.Errorf("%w: data in the hole at block %d", errDiffers, block)
 			}
 		}
 	}
