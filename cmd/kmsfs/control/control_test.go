@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/kmsfs/kmsfs/fs"
 )
 
 // mountStub stands for the mount: what it answers is the test's input.
@@ -43,7 +45,7 @@ func runtimeDir(t *testing.T) string {
 
 func TestStatusOfAClaimedMountPointIsFoundByItsPath(t *testing.T) {
 	dir := runtimeDir(t)
-	want := Status{PID: 7, Volume: "vol-1", Mountpoint: "/mnt/ä b", KeysHeld: 1, Files: []OpenFile{{Path: "/a", Handles: 2}}}
+	want := Status{PID: 7, Status: fs.Status{Volume: "vol-1", Mountpoint: "/mnt/ä b", KeysHeld: 1, Files: []fs.OpenFile{{Path: "/a", Handles: 2}}}}
 	s := claim(t, dir, want.Mountpoint)
 	go s.Serve(mountStub{status: want})
 	c, err := Find(dir, want.Mountpoint)

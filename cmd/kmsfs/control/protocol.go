@@ -1,6 +1,6 @@
 package control
 
-import "time"
+import "github.com/kmsfs/kmsfs/fs"
 
 // maxMessage bounds a line of the protocol, in bytes; a status with 100,000 open files fits.
 const maxMessage = 64 << 20
@@ -32,25 +32,9 @@ const (
 
 // Status is what a daemon tells of its mount.
 type Status struct {
-	PID        int        `json:"pid"`
-	Volume     string     `json:"volume"`
-	Backing    string     `json:"backing"`
-	Mountpoint string     `json:"mountpoint"`
-	StateDir   string     `json:"stateDir"`
-	KeyARN     string     `json:"keyArn"`
-	GrantID    string     `json:"grantId,omitempty"`
-	Mounted    time.Time  `json:"mounted"`
-	KeysHeld   int        `json:"keysHeld"`
-	Files      []OpenFile `json:"files"`
-}
-
-// OpenFile is a file in use. Its data key is held since Since.
-type OpenFile struct {
-	Path    string    `json:"path"`
-	Since   time.Time `json:"since"`
-	Handles int       `json:"handles"`
-	Size    int64     `json:"size"` // bytes
-	Dirty   bool      `json:"dirty"`
+	PID      int    `json:"pid"`
+	StateDir string `json:"stateDir"`
+	fs.Status
 }
 
 // Handler is the daemon's side.

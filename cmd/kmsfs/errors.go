@@ -1,0 +1,231 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/aws/smithy-go"
+
+	"github.com/kmsfs/kmsfs/cmd/kmsfs/control"
+	"github.com/kmsfs/kmsfs/fs"
+	"github.com/kmsfs/kmsfs/keysvc/audit"
+	"github.com/kmsfs/kmsfs/keysvc/embedded"
+)
+
+// Exit codes; docs/exit-codes.md explains them to users.
+const (
+	exitOK        = 0
+	exitFailure   = 1 // any failure without a code of its own
+	exitUsage     = 2 // the command line is wrong
+	exitNotFound  = 3 // no such key, alias, grant, volume, mount or state directory
+	exitConflict  = 4 // it exists already, is in use, or is in a state that forbids this
+	exitDenied    = 5 // the key or its policy refuses: disabled, pending deletion, access denied
+	exitKeys      = 6 // the key service or its HSM cannot be used: PIN, module, store
+	exitIntegrity = 7 // something was changed that must not be: volume file, header, audit trail
+)
+
+// Exit codes that mount(8) expects of its helpers.
+const (
+	helperUsage   = 1
+	helperFailure = 32
+)
+
+// appError is an error that brings its exit code and hints along.
+type appError struct {
+	msg   string
+	code  int
+	hints []string
+	err   error
+}
+
+func (e *appError) Error() string {
+	switch {
+	case e.err == nil:
+		return e.msg
+	case e.msg == "":
+		return e.err.Error()
+	}
+	return e.msg + ": " + e.err.Error()
+}
+
+func (e *appError) Unwrap() error { return e.err }
+
+// silentError ends the command with a code after its output has said all.
+type silentError struct{ code int }
+
+func (e *silentError) Error() string { return fmt.Sprintf("exit code %d", e.code) }
+
+// failf makes an appError with one hint; an empty hint is left out.
+func failf(code int, hint, format string, args ...any) *appError {
+	e := &appError{code: code, msg: fmt.Sprintf(format, args...)}
+	if hint != "" {
+		e.hints = []string{hint}
+	}
+	return e
+}
+
+// usagef reports a wrong command line.
+func usagef(format string, args ...any) *appError {
+	return failf(exitUsage, "run the command with --help", format, args...)
+}
+
+// wrapf names what failed; code and hints follow from the cause.
+func wrapf(err error, format string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf(format+": %w", append(args, err)...)
+}
+
+// exitCode classifies an error.
+func exitCode(err error) int {
+	var own *appError
+	var quiet *silentError
+	var api smithy.APIError
+	var mount *fs.Error
+	var state *embedded.Error
+	var trail *audit.Error
+	var daemon *control.Error
+	switch {
+	case errors.As(err, &quiet):
+		return quiet.code
+	case errors.As(err, &own) && own.code != 0:
+		return own.code
+	case errors.As(err, &mount):
+		return mountExitCode(mount.Kind)
+	case errors.As(err, &api):
+		return apiExitCode(api.ErrorCode())
+	case errors.As(err, &state):
+		return stateExitCode(state.Kind)
+	case errors.As(err, &trail):
+		return trailExitCode(trail.Kind)
+	case errors.As(err, &daemon):
+		return daemonExitCode(daemon.Kind)
+	case errors.Is(err, os.ErrNotExist):
+		return exitNotFound
+	}
+	return exitFailure
+}
+
+// apiExitCode classifies an error of the key service by its AWS name.
+func apiExitCode(name string) int {
+	switch name {
+	case "NotFoundException":
+		return exitNotFound
+	case "AlreadyExistsException", "KMSInvalidStateException", "ConflictException", "LimitExceededException":
+		return exitConflict
+	case "DisabledException", "AccessDeniedException", "NotAuthorizedException":
+		return exitDenied
+	case "KMSInternalException", "DependencyTimeoutException", "KeyUnavailableException":
+		return exitKeys
+	case "InvalidCiphertextException", "IncorrectKeyException":
+		return exitIntegrity
+	case "ValidationException", "InvalidArnException", "InvalidAliasNameException",
+		"InvalidGrantIdException", "InvalidGrantTokenException", "InvalidMarkerException":
+		return exitUsage
+	}
+	return exitFailure
+}
+
+// stateExitCode classifies an error of the state directory.
+func stateExitCode(k embedded.Kind) int {
+	switch k {
+	case embedded.KindInvalid:
+		return exitUsage
+	case embedded.KindMissing:
+		return exitNotFound
+	}
+	return exitKeys
+}
+
+// trailExitCode classifies an error of the audit trail.
+func trailExitCode(k audit.Kind) int {
+	if k == audit.KindDamaged {
+		return exitIntegrity
+	}
+	return exitKeys
+}
+
+// daemonExitCode classifies an error of the talk with a daemon.
+func daemonExitCode(k control.Kind) int {
+	switch k {
+	case control.KindNoDaemon:
+		return exitNotFound
+	case control.KindInUse, control.KindBusy:
+		return exitConflict
+	}
+	return exitFailure
+}
+
+// mountExitCode classifies an error of the filesystem.
+func mountExitCode(k fs.Kind) int {
+	switch k {
+	case fs.KindNotVolume, fs.KindKeyMissing:
+		return exitNotFound
+	case fs.KindNotEmpty, fs.KindLocked:
+		return exitConflict
+	case fs.KindKeyDisabled, fs.KindKeyExpired, fs.KindKeyDenied:
+		return exitDenied
+	case fs.KindUnavailable:
+		return exitKeys
+	case fs.KindBadVolume, fs.KindKeyRejected:
+		return exitIntegrity
+	}
+	return exitFailure
+}
+
+// helperExitCode is the answer to mount(8).
+func helperExitCode(err error) int {
+	if exitCode(err) == exitUsage {
+		return helperUsage
+	}
+	return helperFailure
+}
+
+// hinter is what the errors of the other packages implement.
+type hinter interface{ Hint() string }
+
+// hints collects the advice for an error: its own first, else what its AWS name suggests.
+func hints(err error) []string {
+	var own *appError
+	if errors.As(err, &own) && len(own.hints) > 0 {
+		return own.hints
+	}
+	var found []string
+	for e := err; e != nil; e = errors.Unwrap(e) {
+		h, ok := e.(hinter)
+		if ok && h.Hint() != "" && !slices.Contains(found, h.Hint()) {
+			found = append(found, h.Hint())
+		}
+	}
+	var api smithy.APIError
+	if len(found) == 0 && errors.As(err, &api) {
+		if h := apiHints[api.ErrorCode()]; h != "" {
+			found = append(found, h)
+		}
+	}
+	return found
+}
+
+// apiHints tells what to try after an error of the key service.
+var apiHints = map[string]string{
+	"NotFoundException":             "see what there is: kmsfs key list, kmsfs alias list; or name another state directory with --state-dir",
+	"DisabledException":             "enable it: kmsfs key enable KEY",
+	"KMSInvalidStateException":      "see its state: kmsfs key describe KEY; if it is pending deletion: kmsfs key cancel-deletion KEY",
+	"AlreadyExistsException":        "see who has it: kmsfs alias list; or point it elsewhere: kmsfs alias update NAME KEY",
+	"NotAuthorizedException":        "names under alias/aws/ and their keys belong to the service; use a key of your own: kmsfs key create",
+	"AccessDeniedException":         "ask the key's administrator for a grant: kmsfs grant create KEY --grantee ARN --operations Decrypt",
+	"InvalidAliasNameException":     "an alias is alias/ and then letters, digits, / _ or -",
+	"KMSInternalException":          "see why in the log; the audit trail and the store in the state directory must be writable",
+	"UnsupportedOperationException": "keys that the service manages (alias/aws/...) cannot be changed",
+	"LimitExceededException":        "delete what is no longer needed, then try again",
+	"InvalidGrantIdException":       "see the grants: kmsfs grant list KEY",
+	"InvalidGrantTokenException":    "pass the token that kmsfs grant create printed, whole",
+	"ConflictException":             "another change of this key is under way; try again in a moment",
+	"DependencyTimeoutException":    "the HSM did not answer in time; try again",
+	"KeyUnavailableException":       "the HSM is not reachable; try again when it is",
+	"InvalidCiphertextException":    "the wrapped key or its context was changed, or belongs to another key service",
+	"IncorrectKeyException":         "it was wrapped by another key",
+}

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"github.com/spf13/cobra"
+
+	"github.com/kmsfs/kmsfs/keysvc"
+)
+
+func newKeyCommand(a *app) *cobra.Command {
+	return newParent("key", "make, list and change KMS keys",
+		newKeyCreateCommand(a), newKeyListCommand(a), newKeyDescribeCommand(a),
+		newKeyEnableCommand(a), newKeyDisableCommand(a),
+		newKeyScheduleDeletionCommand(a), newKeyCancelDeletionCommand(a),
+		newKeyRotateCommand(a), newKeyRotationCommand(a), newKeyUpdateDescriptionCommand(a))
+}
+
+func newKeyCreateCommand(a *app) *cobra.Command {
+	var description, alias string
+	var first firstUse
+	c := &cobra.Command{
+		Use:   "create [--description TEXT] [--alias NAME]",
+		Short: "make a customer-managed key and print its ARN",
+		Example: `  kmsfs key create --alias alias/laptop --description "files of this laptop"
+  kmsfs init --key-id alias/laptop ~/vault`,
+		Args: needArgs(),
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.withKeysOf(c.Context(), first, func(s *keysvc.Service) error {
+				meta, err := createKey(c.Context(), s, description, alias)
+				if err != nil {
+					return err
+				}
+				if a.json {
+					return a.ui.JSON(map[string]any{"KeyMetadata": meta})
+				}
+				a.ui.Line("%s", aws.ToString(meta.Arn))
+				return nil
+			})
+		},
+	}
+	c.Flags().StringVar(&description, "description", "", "what the key is for")
+	c.Flags().StringVar(&alias, "alias", "", "also give it this name")
+	addFirstUseFlags(c, &first)
+	return c
+}
+
+// createKey makes a key and, if asked, its alias. A key whose alias cannot be made stays: the error
+// names it.
+func createKey(ctx context.Context, s *keysvc.Service, description, alias string) (*types.KeyMetadata, error) {
+	if alias != "" && !strings.HasPrefix(alias, "alias/") {
+		return nil, failf(exitUsage, "write it as alias/"+alias, "alias %q does not begin with alias/", alias)
+	}
+	out, err := s.CreateKey(ctx, &kms.CreateKeyInput{Description: aws.String(description)})
+	if err != nil {
+		return nil, wrapf(err, "create key")
+	}
+	if alias == "" {
+		return out.KeyMetadata, nil
+	}
+	id := out.KeyMetadata.KeyId
+	_, err = s.CreateAlias(ctx, &kms.CreateAliasInput{AliasName: aws.String(alias), TargetKeyId: id})
+	return out.KeyMetadata, wrapf(err, "made key %s, but not its alias", aws.ToString(id))
+}
+
+func newKeyListCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:     "list",
+		Aliases: []string{"ls"},
+		Short:   "list the keys with their state and aliases",
+		Args:    needArgs(),
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.withKeys(c.Context(), func(s *keysvc.Service) error {
+				keys, err := listKeys(c.Context(), s)
+				if err != nil {
+					return err
+				}
+				if a.json {
+					return a.ui.JSON(map[string]any{"Keys": keys})
+				}
+				return a.printKeys(keys)
+			})
+		},
+	}
+}
+
+// listedKey is a key in kmsfs key list --json: its metadata and its aliases.
+type listedKey struct {
+	*types.KeyMetadata
+	Aliases []string
+}
+
+// listKeys describes every key.
+func listKeys(ctx context.Context, s *keysvc.Service) ([]listedKey, error) {
+	names, err := aliasNames(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	keys := []listedKey{}
+	in := &kms.ListKeysInput{}
+	for {
+		out, err := s.ListKeys(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		for _, k := range out.Keys {
+			meta, err := resolveKey(ctx, s, aws.ToString(k.KeyId))
+			if err != nil {
+				return nil, err
+			}
+			keys = append(keys, listedKey{meta, names[aws.ToString(k.KeyId)]})
+		}
+		if !out.Truncated {
+			return keys, nil
+		}
+		in.Marker = out.NextMarker
+	}
+}
+
+func (a *app) printKeys(keys []listedKey) error {
+	var rows [][]string
+	for _, k := range keys {
+		rows = append(rows, []string{
+			aws.ToString(k.KeyId), string(k.KeyState), string(k.KeyManager),
+			orDash(strings.Join(k.Aliases, ",")), aws.ToString(k.Description),
+		})
+	}
+	return a.ui.Table([]string{"KEY ID", "STATE", "MANAGER", "ALIASES", "DESCRIPTION"}, rows)
+}
+
+// orDash stands in for an empty cell.
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func newKeyDescribeCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "describe KEY",
+		Short: "show a key's state and metadata",
+		Args:  needArgs("KEY"),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.withKeys(c.Context(), func(s *keysvc.Service) error {
+				meta, err := resolveKey(c.Context(), s, args[0])
+				if err != nil {
+					return err
+				}
+				if a.json {
+					return a.ui.JSON(map[string]any{"KeyMetadata": meta})
+				}
+				return a.printKey(meta)
+			})
+		},
+	}
+}
+
+func (a *app) printKey(k *types.KeyMetadata) error {
+	return a.ui.Fields(
+		"Key id", aws.ToString(k.KeyId),
+		"ARN", aws.ToString(k.Arn),
+		"State", string(k.KeyState),
+		"Manager", string(k.KeyManager),
+		"Description", aws.ToString(k.Description),
+		"Spec", string(k.KeySpec),
+		"Usage", string(k.KeyUsage),
+		"Origin", string(k.Origin),
+		"Material", aws.ToString(k.CurrentKeyMaterialId),
+		"Created", localTime(aws.ToTime(k.CreationDate)),
+		"Deletion", localTime(aws.ToTime(k.DeletionDate)))
+}

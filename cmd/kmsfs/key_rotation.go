@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/spf13/cobra"
+
+	"github.com/kmsfs/kmsfs/keysvc"
+)
+
+func newKeyRotateCommand(a *app) *cobra.Command {
+	const long = `The key gets a new backing key in the HSM. What was wrapped before stays readable: the old
+backing keys go on unwrapping.`
+	return a.eachKeyCommand("rotate KEY...", "make a new backing key now", long,
+		func(ctx context.Context, s *keysvc.Service, id string) error {
+			_, err := s.RotateKeyOnDemand(ctx, &kms.RotateKeyOnDemandInput{KeyId: aws.String(id)})
+			return err
+		})
+}
+
+func newKeyRotationCommand(a *app) *cobra.Command {
+	return newParent("rotation", "automatic rotation of a key",
+		newRotationEnableCommand(a), newRotationDisableCommand(a), newRotationStatusCommand(a))
+}
+
+func newRotationEnableCommand(a *app) *cobra.Command {
+	var days int32
+	c := a.eachKeyCommand("enable KEY...", "rotate keys by themselves", "",
+		func(ctx context.Context, s *keysvc.Service, id string) error {
+			_, err := s.EnableKeyRotation(ctx, &kms.EnableKeyRotationInput{
+				KeyId: aws.String(id), RotationPeriodInDays: aws.Int32(days)})
+			return err
+		})
+	c.Flags().Int32Var(&days, "days", 365, "period in days, 90 to 2560")
+	return c
+}
+
+func newRotationDisableCommand(a *app) *cobra.Command {
+	return a.eachKeyCommand("disable KEY...", "stop rotating keys by themselves", "",
+		func(ctx context.Context, s *keysvc.Service, id string) error {
+			_, err := s.DisableKeyRotation(ctx, &kms.DisableKeyRotationInput{KeyId: aws.String(id)})
+			return err
+		})
+}
+
+func newRotationStatusCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "status KEY",
+		Short: "tell whether and when a key rotates",
+		Args:  needArgs("KEY"),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.withKeys(c.Context(), func(s *keysvc.Service) error {
+				id, err := keyID(c.Context(), s, args[0])
+				if err != nil {
+					return err
+				}
+				out, err := s.GetKeyRotationStatus(c.Context(), &kms.GetKeyRotationStatusInput{KeyId: aws.String(id)})
+				if err != nil {
+					return err
+				}
+				if a.json {
+					return a.ui.JSON(out)
+				}
+				return a.printRotation(out)
+			})
+		},
+	}
+}
+
+func (a *app) printRotation(r *kms.GetKeyRotationStatusOutput) error {
+	var period string
+	if r.RotationPeriodInDays != nil {
+		period = strconv.Itoa(int(*r.RotationPeriodInDays)) + " days"
+	}
+	return a.ui.Fields(
+		"Key", aws.ToString(r.KeyId),
+		"Automatic", strconv.FormatBool(r.KeyRotationEnabled),
+		"Period", period,
+		"Next", localTime(aws.ToTime(r.NextRotationDate)))
+}

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+func main() {
+	os.Exit(run(os.Args, newApp(os.Stdin, os.Stdout, os.Stderr, os.Getenv)))
+}
+
+// run executes the command line in argv and returns the exit code.
+func run(argv []string, a *app) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	args := argv[1:]
+	helper := isMountHelper(argv)
+	if helper {
+		args = helperArgs(args)
+	}
+	root := newRootCommand(a)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	a.ui.Fail(err)
+	if helper {
+		return helperExitCode(err)
+	}
+	return exitCode(err)
+}
+
+// isMountHelper reports whether mount(8) started this process: as mount.fuse.kmsfs, or through
+// mount.fuse, which runs "kmsfs SOURCE DIRECTORY -o OPTIONS" without a command name.
+func isMountHelper(argv []string) bool {
+	if strings.HasPrefix(filepath.Base(argv[0]), "mount.") {
+		return true
+	}
+	return len(argv) >= 3 && strings.ContainsRune(argv[1], filepath.Separator)
+}

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"golang.org/x/term"
+)
+
+// Rules of everything this program prints:
+//
+//   - stdout carries what the command was asked for and nothing else, so that it can be piped;
+//   - everything else goes to stderr;
+//   - an error is one line, "kmsfs: ", then lower case and no full stop, then "hint:" lines that
+//     name the next thing to try;
+//   - progress appears on a terminal only;
+//   - control characters that come from file names or the key service are never passed on.
+
+// ui writes to the terminal.
+type ui struct {
+	in       *os.File
+	out, err io.Writer
+}
+
+// Line prints one line of the result.
+func (u *ui) Line(format string, args ...any) {
+	fmt.Fprintln(u.out, printable(fmt.Sprintf(format, args...)))
+}
+
+// Raw passes bytes of the result on unchanged; for records that are JSON lines already.
+func (u *ui) Raw(p []byte) error {
+	_, err := u.out.Write(p)
+	return err
+}
+
+// Note tells something that is not part of the result.
+func (u *ui) Note(format string, args ...any) {
+	fmt.Fprintln(u.err, "kmsfs: "+printable(fmt.Sprintf(format, args...)))
+}
+
+// Fail prints an error and its hints.
+func (u *ui) Fail(err error) {
+	var quiet *silentError
+	if errors.As(err, &quiet) {
+		return
+	}
+	fmt.Fprintln(u.err, "kmsfs: "+printable(oneLine(message(err))))
+	for _, h := range hints(err) {
+		fmt.Fprintln(u.err, "hint: "+printable(oneLine(h)))
+	}
+}
+
+// Table prints rows under a header in aligned columns.
+func (u *ui) Table(header []string, rows [][]string) error {
+	w := tabwriter.NewWriter(u.out, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, strings.Join(header, "\t"))
+	for _, row := range rows {
+		cells := make([]string, len(row))
+		for i, c := range row {
+			cells[i] = printable(c)
+		}
+		fmt.Fprintln(w, strings.Join(cells, "\t"))
+	}
+	return w.Flush()
+}
+
+// column is one cell of a row that is printed before the next one is known.
+type column struct {
+	text  string
+	width int // in characters; longer text pushes the rest
+}
+
+// Columns prints one row with fixed widths.
+func (u *ui) Columns(cells ...column) {
+	var b strings.Builder
+	for _, c := range cells {
+		fmt.Fprintf(&b, "%-*s  ", c.width, printable(c.text))
+	}
+	fmt.Fprintln(u.out, strings.TrimRight(b.String(), " "))
+}
+
+// Fields prints name and value pairs, one per line; pairs with an empty value are left out.
+func (u *ui) Fields(pairs ...string) error {
+	w := tabwriter.NewWriter(u.out, 0, 8, 2, ' ', 0)
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			fmt.Fprintf(w, "%s:\t%s\n", pairs[i], printable(pairs[i+1]))
+		}
+	}
+	return w.Flush()
+}
+
+// JSON prints v, without null members and without what the AWS SDK adds for its own use.
+func (u *ui) JSON(v any) error {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	var tree any
+	if err := dec.Decode(&tree); err != nil {
+		return err
+	}
+	enc := json.NewEncoder(u.out)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(prune(tree))
+}
+
+// AskSecret reads a line from the terminal without echo.
+func (u *ui) AskSecret(prompt string) ([]byte, error) {
+	if !term.IsTerminal(int(u.in.Fd())) {
+		return readSecretLine(u.in)
+	}
+	fmt.Fprint(u.err, prompt)
+	defer fmt.Fprintln(u.err)
+	return term.ReadPassword(int(u.in.Fd()))
+}
+
+// Heading prints the title of a section, with a blank line before it.
+func (u *ui) Heading(format string, args ...any) {
+	fmt.Fprintln(u.out, "\n"+printable(fmt.Sprintf(format, args...)))
+}
+
+// message is what an error says, without the "kmsfs:" of nested programs.
+func message(err error) string { return strings.TrimPrefix(err.Error(), "kmsfs: ") }
+
+// oneLine joins the lines of s.
+func oneLine(s string) string {
+	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+}
+
+// printable replaces control characters, so that a name cannot move the cursor or fake output.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if (r < ' ' && r != '\n' && r != '\t') || r == 0x7f || (r >= 0x80 && r < 0xa0) {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// prune drops what does not apply from a decoded JSON tree, as AWS does: null members, unset enums
+// (empty strings; an empty description is a value) and the SDK's ResultMetadata.
+func prune(v any) any {
+	switch t := v.(type) {
+	case map[string]any:
+		for k, m := range t {
+			if m == nil || k == "ResultMetadata" || (m == "" && k != "Description") {
+				delete(t, k)
+				continue
+			}
+			t[k] = prune(m)
+		}
+	case []any:
+		for i := range t {
+			t[i] = prune(t[i])
+		}
+	}
+	return v
+}
+
+// readSecretLine reads up to the first newline or the end.
+func readSecretLine(r io.Reader) ([]byte, error) {
+	var line []byte
+	var b [1]byte
+	for len(line) < maxSecret {
+		n, err := r.Read(b[:])
+		if n == 1 && b[0] == '\n' {
+			return line, nil
+		}
+		line = append(line, b[:n]...)
+		if err == io.EOF && len(line) > 0 {
+			return line, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read the PIN from standard input: %w", err)
+		}
+	}
+	return nil, fmt.Errorf("the PIN on standard input is longer than %d bytes", maxSecret)
+}
+
+// maxSecret bounds a PIN, in bytes.
+const maxSecret = 1024
+
+// localTime formats a moment for people; the zero time is "".
+func localTime(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.Local().Format("2006-01-02 15:04:05")
+}
