@@ -86,11 +86,9 @@ func (a *app) mount(ctx context.Context, m mountRequest) error {
 
 // checkMountpoint refuses a mount on top of a mount; fs.Mount checks the rest.
 func checkMountpoint(m mountRequest) error {
-	for _, mounted := range mountsAt(m.mountpoint) {
-		if isOurType(mounted.fsType) {
-			return failf(exitConflict, "unmount it first: kmsfs umount "+m.mountpoint,
-				"mount point %s has a volume mounted already", m.mountpoint)
-		}
+	if isMounted(m.mountpoint) {
+		return failf(exitConflict, "unmount it first: kmsfs umount "+m.mountpoint,
+			"mount point %s has a volume mounted already", m.mountpoint)
 	}
 	return nil
 }

@@ -16,8 +16,11 @@ type mountEntry struct {
 // fuseType is the kernel's type of a kmsfs mount.
 const fuseType = "fuse.kmsfs"
 
-// isOurType reports whether a file system type is that of a kmsfs mount.
-func isOurType(fsType string) bool { return fsType == fuseType }
+// isMounted reports whether the uppermost mount at a path is a volume's.
+func isMounted(path string) bool {
+	mounts := mountsAt(path)
+	return len(mounts) > 0 && mounts[len(mounts)-1].fsType == fuseType
+}
 
 // mountsAt returns what is mounted at a path, the uppermost last.
 func mountsAt(path string) []mountEntry {

@@ -49,6 +49,9 @@ func (a *app) umount(ctx context.Context, mountpoint string) error {
 	if errors.Is(err, &control.Error{Kind: control.KindBusy}) {
 		return busyError(ctx, client, mountpoint)
 	}
+	if err == nil && isMounted(mountpoint) {
+		return a.umountWithoutDaemon(mountpoint) // it died before it could
+	}
 	return err
 }
 
@@ -74,8 +77,7 @@ func busyError(ctx context.Context, client *control.Client, mountpoint string) e
 
 // umountWithoutDaemon detaches what the kernel still shows as our mount.
 func (a *app) umountWithoutDaemon(mountpoint string) error {
-	mounted := mountsAt(mountpoint)
-	if len(mounted) == 0 || !isOurType(mounted[len(mounted)-1].fsType) {
+	if !isMounted(mountpoint) {
 		return failf(exitNotFound, "see what is mounted: kmsfs status", "no volume is mounted at %s", mountpoint)
 	}
 	if err := detachMount(mountpoint, false); err != nil {

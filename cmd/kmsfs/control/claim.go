@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,6 +17,7 @@ type Server struct {
 	socket     string
 	lock       *os.File
 	listener   *net.UnixListener
+	answers    sync.WaitGroup // requests that are being answered
 }
 
 // Claim takes mountpoint for this process; KindInUse says that another daemon has it. The caller
@@ -61,9 +63,11 @@ func (s *Server) release() {
 	s.lock.Close()
 }
 
-// Close ends the claim. Connections that wait for the end of the daemon stay open until it exits.
+// Close ends the claim when the requests under way are answered: the unmount that ends a daemon is
+// one of them. Connections that wait for the end of the daemon stay open until it exits.
 func (s *Server) Close() error {
 	err := s.listener.Close()
+	s.answers.Wait()
 	s.release()
 	return err
 }

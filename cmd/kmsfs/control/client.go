@@ -65,6 +65,9 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 // written, the keys are wiped, the grant is retired. A mount in use gives KindBusy.
 func (c *Client) Unmount(ctx context.Context) error {
 	conn, _, err := c.ask(ctx, requestUnmount)
+	if errors.Is(err, io.EOF) {
+		return nil // it was ending already, for another reason
+	}
 	if err != nil {
 		return err
 	}

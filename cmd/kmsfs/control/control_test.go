@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"net"
@@ -117,6 +118,59 @@ func TestUnmountWaitsForTheEndOfTheDaemon(t *testing.T) {
 	defer cancel()
 	if err := c.Unmount(ctx); !errors.Is(err, &Error{Kind: KindIO}) {
 		t.Fatalf("unmount of a daemon that stays: %v", err)
+	}
+}
+
+// slowMount answers after its daemon has begun to end.
+type slowMount struct{ ending chan struct{} }
+
+func (m slowMount) Status() Status { return Status{} }
+
+func (m slowMount) Unmount() error {
+	close(m.ending)
+	time.Sleep(50 * time.Millisecond)
+	return syscall.EBUSY
+}
+
+func TestCloseWaitsForTheAnswerUnderWay(t *testing.T) {
+	dir := runtimeDir(t)
+	s := claim(t, dir, "/mnt")
+	m := slowMount{make(chan struct{})}
+	go s.Serve(m)
+	c, err := Find(dir, "/mnt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	answered := make(chan error, 1)
+	go func() { answered <- c.Unmount(context.Background()) }()
+	<-m.ending
+	s.Close()
+	select {
+	case err := <-answered:
+		if !errors.Is(err, &Error{Kind: KindBusy}) {
+			t.Fatal(err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatal("no answer")
+	}
+}
+
+func TestUnmountOfADaemonThatEndsMeanwhileSucceeds(t *testing.T) {
+	dir := runtimeDir(t)
+	s := claim(t, dir, "/mnt")
+	go func() { // ends without an answer, as a daemon does whose mount is gone
+		conn, err := s.listener.AcceptUnix()
+		if err == nil {
+			bufio.NewReader(conn).ReadByte()
+			conn.Close()
+		}
+	}()
+	c, err := Find(dir, "/mnt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Unmount(context.Background()); err != nil {
+		t.Fatal(err)
 	}
 }
 

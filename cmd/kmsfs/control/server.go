@@ -20,13 +20,13 @@ func (s *Server) Serve(h Handler) {
 		if err != nil {
 			return
 		}
-		go serveConn(conn, h)
+		go s.serveConn(conn, h)
 	}
 }
 
 // serveConn answers one request. After a successful unmount the connection is left open for the
 // exit of the process to close.
-func serveConn(conn *net.UnixConn, h Handler) {
+func (s *Server) serveConn(conn *net.UnixConn, h Handler) {
 	var req request
 	conn.SetReadDeadline(time.Now().Add(requestTimeout))
 	err := json.NewDecoder(io.LimitReader(bufio.NewReader(conn), 4096)).Decode(&req)
@@ -34,6 +34,8 @@ func serveConn(conn *net.UnixConn, h Handler) {
 		conn.Close()
 		return
 	}
+	s.answers.Add(1)
+	defer s.answers.Done()
 	res := answer(req, h)
 	json.NewEncoder(conn).Encode(res) // a client that went away is no fault of the mount
 	if req.Request != requestUnmount || res.Code != "" {
