@@ -61,6 +61,9 @@ func (a *allocator) rebuild(named *pageSet) {
 	a.complete = true
 }
 
+// recent reports whether p may have been written since D.
+func (a *allocator) recent(p uint64) bool { return a.fresh.has(p) || a.young.has(p) }
+
 // alloc returns the start and length of a run of 1 to n pages.
 func (a *allocator) alloc(n uint64) (start, got uint64) {
 	start, got = a.findRun(n)

@@ -76,6 +76,8 @@ type crashRun struct {
 	bad   map[uint64]bool // mounts that ended uncleanly
 
 	now       modelState   // working state
+	before    modelState   // the same before the operation under way
+	flaky     bool         // the store fails now and then without crashing
 	committed []modelState // from the last acknowledged Sync (or creation) on
 	acked     bool         // committed[0] was acknowledged durable
 	seq       uint64       // of the last commit seen
@@ -110,7 +112,8 @@ func (c *crashRun) create() error {
 	c.note("create area=%d", len(area))
 	c.file, c.acked = f, false
 	c.now = modelState{blocks: map[int64]*[PageSize]byte{}, area: area}
-	c.committed = []modelState{c.now.clone()}
+	c.before = c.now.clone()
+	c.committed = []modelState{c.before}
 	c.seq, _ = f.State()
 	return nil
 }
@@ -177,24 +180,32 @@ func (c *crashRun) op() error {
 func (c *crashRun) write(off int64, n int) error {
 	c.note("write %d+%d", off, n)
 	p := c.randomBytes(n)
-	c.now.write(p, off)
-	c.now.size = max(c.now.size, off+int64(n))
-	_, err := c.file.WriteAt(p, off)
+	n, err := c.file.WriteAt(p, off)
+	c.now.write(p[:n], off)
+	if n > 0 {
+		c.now.size = max(c.now.size, off+int64(n))
+	}
 	return err
 }
 
 func (c *crashRun) truncate() error {
 	size := []int64{0, int64(c.r.IntN(MaxInline)), c.randomOffset(), c.randomOffset(), c.now.size &^ (PageSize - 1)}[c.r.IntN(5)]
 	c.note("truncate %d", size)
-	c.now.resize(size)
-	return c.file.Truncate(size)
+	err := c.file.Truncate(size)
+	if err == nil {
+		c.now.resize(size)
+	}
+	return err
 }
 
 func (c *crashRun) punch() error {
 	off, n := c.randomOffset(), int64(c.r.IntN(60000))
 	c.note("punch %d+%d", off, n)
-	c.now.zero(off, min(off+n, c.now.size))
-	return c.file.Punch(off, n)
+	err := c.file.Punch(off, n)
+	if err == nil {
+		c.now.zero(off, min(off+n, c.now.size))
+	}
+	return err
 }
 
 // sync also checks that it costs one flush, or none when nothing changed since the last.
@@ -220,20 +231,23 @@ func (c *crashRun) sync() error {
 	return nil
 }
 
-// observe adds the working state to the committed ones if a commit happened.
+// observe adds the state before the operation to the committed ones if a commit happened: a change
+// commits, if at all, before it is made.
 func (c *crashRun) observe() {
 	if seq, _ := c.file.State(); seq != c.seq {
 		c.seq = seq
-		c.committed = append(c.committed, c.now.clone())
+		c.committed = append(c.committed, c.before.clone())
 	}
 }
 
 // reopen closes the file and opens it again the way a live mount, the next mount, or a mount with
 // a bad memory does.
 func (c *crashRun) reopen() error {
+	c.store.fail = nil
 	if c.r.IntN(4) == 0 {
 		c.note("abandon")
 		c.now = c.committed[len(c.committed)-1].clone()
+		c.before = c.now
 		return c.reopenLive()
 	}
 	if err := c.file.Commit(); err != nil {
@@ -249,9 +263,9 @@ func (c *crashRun) reopen() error {
 // reopenLive opens the file again in the same mount, which may have forgotten what was durable.
 func (c *crashRun) reopenLive() error {
 	_, durable := c.file.State()
-	t := Trust{Settled: true, DurableSeq: durable, Fresh: durable == 0 && !c.acked}
+	t := Trust{Settled: true, DurableSeq: durable, Fresh: durable == 0 && !c.acked, FlushFailed: c.file.FlushFailed()}
 	if c.r.IntN(4) == 0 {
-		t = Trust{Settled: true}
+		t = Trust{Settled: true, FlushFailed: t.FlushFailed}
 	}
 	c.file.Wipe()
 	c.note("reopen %+v", t)
@@ -291,6 +305,7 @@ func (c *crashRun) rewriteSlots() error {
 	}
 	c.note("rewrite slots %d", len(area))
 	c.now.area = area
+	c.before = c.now
 	if err := RewriteSlots(c.store, r, area); err != nil {
 		return err
 	}
@@ -304,7 +319,7 @@ func (c *crashRun) open(t Trust) error {
 		return err
 	}
 	if got := c.settled(r); t.Settled != got {
-		t = Trust{Settled: got}
+		t = Trust{Settled: got, FlushFailed: t.FlushFailed}
 	}
 	c.file, err = OpenFile(c.options(), r, t)
 	if err == nil {
@@ -320,11 +335,30 @@ func (c *crashRun) settled(r *Roots) bool {
 
 // step does one operation and notes what was committed by it.
 func (c *crashRun) step() error {
+	c.before = c.now.clone()
+	c.store.fail = nil
+	if c.flaky {
+		c.store.fail = c.fault
+	}
 	err := c.op()
+	if errors.Is(err, errFault) {
+		c.note("fault: %v", err)
+		err = nil
+	}
 	if err == nil {
 		c.observe()
 	}
 	return err
+}
+
+var errFault = errors.New("injected fault")
+
+// fault makes one in 60 page writes and one in 6 flushes fail.
+func (c *crashRun) fault(op string) error {
+	if n := c.r.IntN(60); n == 0 || op == "sync" && n < 10 {
+		return errFault
+	}
+	return nil
 }
 
 // crash ends the process or the power, opens the file again and checks what it holds.
@@ -334,7 +368,8 @@ func (c *crashRun) crash(power bool) error {
 	c.bad[c.mount] = true
 	c.mount++
 	c.store.reboot(c.r, power)
-	candidates := append(c.committed, c.now)
+	c.store.fail = nil
+	candidates := append(c.committed, c.before)
 	if !power {
 		candidates = candidates[len(c.committed)-1:]
 	}
@@ -349,6 +384,7 @@ func (c *crashRun) crash(power bool) error {
 		return err
 	}
 	c.now = candidates[got].clone()
+	c.before = c.now
 	if power {
 		c.committed, c.acked = nil, true
 	}
@@ -428,6 +464,7 @@ func (c *crashRun) run() (crashes int, err error) {
 		return 0, err
 	}
 	lives := 1 + c.r.IntN(12)
+	c.flaky = c.r.IntN(4) == 0
 	for crashes < lives {
 		if c.r.IntN(3) > 0 {
 			c.store.budget = c.r.IntN(60)

@@ -24,13 +24,14 @@ type crashStore struct {
 	inpage  int64           // where
 
 	syncs, writes int
-	fail          func(op string, page int64) error // injected fault, nil: none
+	fail          func(op string) error       // injected fault of "write" or "sync", nil: none
+	lost          map[int64][]*[PageSize]byte // what a failed Sync forgot: reads see it, no later Sync saves it
 }
 
 func newCrashStore() *crashStore {
 	return &crashStore{
 		cur: map[int64]*[PageSize]byte{}, durable: map[int64]*[PageSize]byte{},
-		pending: map[int64][]*[PageSize]byte{}, sizes: []int64{0}, budget: -1,
+		pending: map[int64][]*[PageSize]byte{}, lost: map[int64][]*[PageSize]byte{}, sizes: []int64{0}, budget: -1,
 	}
 }
 
@@ -78,7 +79,7 @@ func (s *crashStore) WriteAt(p []byte, off int64) (int, error) {
 	for n := 0; n < len(p); n += PageSize {
 		page := (off + int64(n)) / PageSize
 		if s.fail != nil {
-			if err := s.fail("write", page); err != nil {
+			if err := s.fail("write"); err != nil {
 				return n, err
 			}
 		}
@@ -98,6 +99,7 @@ func (s *crashStore) WriteAt(p []byte, off int64) (int, error) {
 // put replaces one page.
 func (s *crashStore) put(page int64, v *[PageSize]byte) {
 	s.cur[page] = v
+	delete(s.lost, page)
 	s.pending[page] = append(s.pending[page], v)
 	if end := (page + 1) * PageSize; end > s.size {
 		s.size = end
@@ -125,7 +127,8 @@ func (s *crashStore) Truncate(size int64) error {
 
 func (s *crashStore) Sync() error {
 	if s.fail != nil {
-		if err := s.fail("sync", 0); err != nil {
+		if err := s.fail("sync"); err != nil {
+			s.forget()
 			return err
 		}
 	}
@@ -135,6 +138,15 @@ func (s *crashStore) Sync() error {
 	s.syncs++
 	s.settle()
 	return nil
+}
+
+// forget is what a failed Sync does to the pages that it should have saved, as on Linux: they read
+// back as written, count as clean, and are gone after a power loss.
+func (s *crashStore) forget() {
+	for page, versions := range s.pending {
+		s.lost[page] = append(s.lost[page], versions...)
+		delete(s.pending, page)
+	}
 }
 
 // settle makes durable what reads see.
@@ -160,6 +172,10 @@ func (s *crashStore) reboot(r *rand.Rand, power bool) {
 		s.put(s.inpage, s.inhand)
 	}
 	s.crashed, s.inhand, s.budget = false, nil, -1
+	for page, versions := range s.lost {
+		s.pending[page] = append(versions, s.pending[page]...)
+	}
+	clear(s.lost) // a new process can't know of the failed Sync: not covered
 	if !power {
 		return
 	}

@@ -85,7 +85,9 @@ type File struct {
 	maxSeq     uint64  // highest sequence seen or attempted
 	unflushed  bool    // L is not known durable
 	flushFirst bool    // flush before the first write: it is unknown which root is durable
+	inherited  bool    // pages written before this open may not be durable
 	rewrite    bool    // a flush failed: pages written since D must be written again
+	rewriteAll bool    // the same, but it is unknown which these are
 }
 
 // nonceSource draws nonces from a random source in batches.
@@ -219,6 +221,15 @@ func (f *File) Unsettled() bool {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	return f.settling
+}
+
+// FlushFailed reports whether the last flush of the store failed, so that what was written since the
+// one before must be written again, which the next Sync does. Ask before Wipe and pass the answer
+// on in Trust.
+func (f *File) FlushFailed() bool {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.rewrite
 }
 
 // SlotArea returns a copy of the slot area as the next commit writes it.

@@ -9,6 +9,9 @@ func (f *File) Punch(off, n int64) error {
 	if err := f.checkRange(op, off, n); err != nil {
 		return err
 	}
+	if err := f.relieve(op); err != nil {
+		return err
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.usable(op); err != nil {

@@ -14,6 +14,10 @@ type Trust struct {
 	// Fresh: the file was created by this live mount and no Sync of it ever returned, so that
 	// nothing of it is promised yet. Saves the flush that DurableSeq 0 costs.
 	Fresh bool
+	// FlushFailed: the last Sync of this file by this live mount failed, as File.FlushFailed told
+	// before Wipe. The store may have dropped what it should have flushed and would not say so
+	// again, so the next Sync writes the whole file anew.
+	FlushFailed bool
 }
 
 // maxSequenceGap bounds how far an unauthenticated sequence may push the next one.
@@ -70,6 +74,7 @@ func (f *File) open(op string, r *Roots, t Trust) error {
 	}
 	f.load(chosen)
 	f.settling = !t.Settled
+	f.rewrite, f.rewriteAll = t.FlushFailed, t.FlushFailed
 	if other.body != nil {
 		clear(other.body.inline)
 	}
@@ -135,7 +140,7 @@ func (f *File) load(c candidate) {
 	f.epoch, f.messages = uint16(b.epoch), b.messages
 	f.pages.end, f.pages.used = b.end, b.used
 	f.last = rootRef{slot: c.slot, seq: h.Sequence}
-	f.unflushed = true
+	f.unflushed, f.inherited = true, true
 	if b.kind == bodyInline {
 		f.inline = true
 		buf := newBlockBuffer()
@@ -154,7 +159,7 @@ func (f *File) setDurability(t Trust, chosen, other candidate) {
 	case !t.Settled || twins:
 		f.flushFirst = true
 	case t.DurableSeq == seq:
-		f.durable, f.unflushed = f.last, false
+		f.durable, f.unflushed, f.inherited = f.last, false, false
 		f.pages.walkable = true
 	case t.Fresh && t.DurableSeq == 0 && other.header == nil:
 		f.pages.walkable = true

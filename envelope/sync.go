@@ -1,5 +1,10 @@
 package envelope
 
+import (
+	"errors"
+	"io"
+)
+
 // Sync commits and flushes the store: what was written before it survives a power loss from now
 // on. It costs exactly one Store.Sync, and none when everything written is durable already.
 func (f *File) Sync() error {
@@ -40,11 +45,10 @@ func (f *File) endSync(op string, root rootRef, err error) error {
 	}
 	f.pages.endFlush(err == nil)
 	if err != nil {
-		f.rewrite = true
+		f.rewrite, f.rewriteAll = true, f.rewriteAll || f.inherited
 		return f.ioError(op, NoBlock, err)
 	}
-	f.durable = root
-	f.unflushed, f.flushFirst = false, false
+	f.flushed(root)
 	f.reclaim(op)
 	return nil
 }
@@ -54,12 +58,15 @@ func (f *File) endSync(op string, root rootRef, err error) error {
 // has many.
 func (f *File) prepareWrite(op string) error {
 	if f.flushFirst {
+		if err := f.rewriteUnflushed(op); err != nil {
+			return err
+		}
 		if err := f.store.Sync(); err != nil {
+			f.rewrite, f.rewriteAll = true, true
 			return f.ioError(op, NoBlock, err)
 		}
 		f.pages.walkable = true // what W dropped since stays in onDurable: the last root names it
-		f.durable = f.last
-		f.flushFirst, f.unflushed = false, false
+		f.flushed(f.last)
 	}
 	if f.pages.wantsWalk() {
 		f.findFreePages(op)
@@ -138,53 +145,35 @@ func (f *File) reclaim(op string) {
 	}
 }
 
-// rewriteUnflushed runs after a failed flush: the store may have forgotten pages written since D
-// although it accepted them, and a later flush would not report it again. So all of them are read
-// back and buffered to be written anew.
+// rewriteUnflushed runs after a failed flush: the store may have dropped pages written since D
+// although it accepted them, and would not report it again. So their bytes are read back and written
+// once more as they are; that can't harm whatever root turns out to be durable.
 func (f *File) rewriteUnflushed(op string) error {
 	if !f.rewrite {
 		return nil
 	}
-	blocks, leaves, err := f.unflushedPages(op)
-	if err != nil {
-		return err
-	}
-	for _, block := range leaves {
-		if _, err := f.dirtyLeaf(op, block); err != nil {
-			return err
+	page := newBlockBuffer()
+	defer page.release()
+	for p := uint64(0); p < f.pages.end; p++ {
+		if p >= firstPage && !f.rewriteAll && !f.pages.recent(p) {
+			continue
 		}
-	}
-	for _, block := range blocks {
-		if _, err := f.buffer(op, block, false); err != nil {
-			return err
-		}
-		if len(f.dirty) > f.limits.dirtyBlocks {
-			if err := f.flushBuffers(op); err != nil {
-				return err
+		if n, err := f.store.ReadAt(page.p[:], int64(p)*PageSize); n < PageSize {
+			if err == nil || errors.Is(err, io.EOF) {
+				continue // never written
 			}
+			return f.ioError(op, NoBlock, err)
+		}
+		if _, err := f.store.WriteAt(page.p[:], int64(p)*PageSize); err != nil {
+			return f.ioError(op, NoBlock, err)
 		}
 	}
-	f.changed, f.rewrite = true, false
 	return nil
 }
 
-// unflushedPages returns the data blocks of W that were written since D, and for each such tag page
-// a block whose path leads through it.
-func (f *File) unflushedPages(op string) (blocks, leaves []uint64, err error) {
-	pending := uint8(0) // height of a tag page written since D whose path is not listed yet
-	err = f.walkTree(op, func(id nodeID, e *entry) error {
-		recent := f.pages.fresh.has(e.page) || f.pages.young.has(e.page)
-		switch {
-		case id.height == 0 && recent:
-			blocks = append(blocks, id.index)
-		case id.height > 0 && recent:
-			pending = id.height
-		}
-		if id.height == 1 && (pending > 0 || recent) {
-			leaves = append(leaves, id.firstBlock())
-			pending = 0
-		}
-		return nil
-	})
-	return blocks, leaves, err
+// flushed notes that L is durable.
+func (f *File) flushed(l rootRef) {
+	f.durable = l
+	f.unflushed, f.flushFirst, f.inherited = false, false, false
+	f.rewrite, f.rewriteAll = false, false
 }

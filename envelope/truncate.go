@@ -7,6 +7,9 @@ func (f *File) Truncate(size int64) error {
 	if err := f.checkRange(op, size, 0); err != nil {
 		return err
 	}
+	if err := f.relieve(op); err != nil {
+		return err
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.usable(op); err != nil || uint64(size) == f.size {

@@ -28,14 +28,12 @@ func (f *File) WriteAt(p []byte, off int64) (n int, err error) {
 	if err := f.checkRange(op, off, int64(len(p))); err != nil || len(p) == 0 {
 		return 0, err
 	}
-	f.mu.Lock()
-	n, err = f.writeAt(op, p, uint64(off))
-	full := f.overfull()
-	f.mu.Unlock()
-	if err == nil && full {
-		err = f.Commit()
+	if err := f.relieve(op); err != nil {
+		return 0, err
 	}
-	return n, err
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.writeAt(op, p, uint64(off))
 }
 
 // writeAt is WriteAt under the lock.
@@ -54,10 +52,7 @@ func (f *File) writeAt(op string, p []byte, off uint64) (n int, err error) {
 			return n, err
 		}
 	}
-	if len(f.dirty) > f.limits.dirtyBlocks {
-		err = f.flushBuffers(op)
-	}
-	return n, err
+	return n, nil
 }
 
 // writePart writes the first part of p: either a batch of whole blocks or bytes of one block.
@@ -174,7 +169,16 @@ func (f *File) prepareSeal(op string, jobs []pageJob) error {
 	return nil
 }
 
-// overfull reports whether so much is unwritten that a commit is due.
-func (f *File) overfull() bool {
-	return !f.closed && f.nodes.dirtyCount() > f.limits.dirtyNodes
+// relieve runs before a change, outside the lock, and keeps what is unwritten bounded: too many
+// buffered blocks are sealed and written, too many tag pages are committed.
+func (f *File) relieve(op string) error {
+	if f.nodes.dirtyCount() > f.limits.dirtyNodes {
+		return f.Commit()
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.dirty) <= f.limits.dirtyBlocks {
+		return nil
+	}
+	return f.flushBuffers(op)
 }
