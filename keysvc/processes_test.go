@@ -41,6 +41,7 @@ func child() error {
 	if err != nil {
 		return err
 	}
+	fmt.Println("ok") // ready
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
 		command, key, _ := strings.Cut(lines.Text(), " ")
@@ -104,7 +105,10 @@ func startProcess(t *testing.T, stateDir string) *process {
 			t.Error("second process:", err)
 		}
 	})
-	return &process{t: t, in: stdin, out: bufio.NewReader(stdout)}
+	p := &process{t: t, in: stdin, out: bufio.NewReader(stdout)}
+	// SoftHSM may refuse a login while another process logs in.
+	p.answer("start")
+	return p
 }
 
 func (p *process) tell(command string) {
@@ -112,6 +116,11 @@ func (p *process) tell(command string) {
 	if _, err := fmt.Fprintln(p.in, command); err != nil {
 		p.t.Fatal(err)
 	}
+	p.answer(command)
+}
+
+func (p *process) answer(command string) {
+	p.t.Helper()
 	if answer, err := p.out.ReadString('\n'); err != nil || answer != "ok\n" {
 		p.t.Fatalf("second process, told to %s: %q, %v", command, answer, err)
 	}

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/kmsfs/kmsfs/hsm"
-	"github.com/kmsfs/kmsfs/hsm/pkcs11"
 	"github.com/kmsfs/kmsfs/keysvc"
 	"github.com/kmsfs/kmsfs/keysvc/audit"
 	"github.com/kmsfs/kmsfs/keysvc/store/sqlite"
@@ -150,52 +149,6 @@ func (e *Embedded) open(ctx context.Context, o *Options, auditSync audit.Sync) e
 		Account: e.config.Account, Region: e.config.Region, Logger: o.Logger,
 	})
 	return err
-}
-
-// openToken gets the PIN and logs in.
-func (o *Options) openToken(ctx context.Context, config Config) (hsm.Token, error) {
-	source, err := parsePINSource(orElse(o.PINSource, config.PINSource))
-	if err != nil {
-		return nil, &Error{Kind: KindInvalid, Err: err}
-	}
-	pin, err := o.readPIN(ctx, source)
-	if err != nil {
-		return nil, err
-	}
-	defer clear(pin)
-	c := pkcs11.Config{
-		Module: config.Token.Module, TokenLabel: config.Token.Label, URI: config.Token.URI,
-		PIN: pin, Logger: o.Logger,
-	}
-	if config.Token.own() {
-		c.SoftHSMConf = filepath.Join(o.path(tokenDir), "softhsm2.conf")
-	}
-	token, err := pkcs11.Open(ctx, c)
-	if err != nil {
-		return nil, o.tokenError(err, config)
-	}
-	return token, nil
-}
-
-// tokenError adds what the state directory knows to an error of the token.
-func (o *Options) tokenError(err error, config Config) error {
-	e := &Error{Kind: KindToken, Path: o.Dir, Err: err}
-	kind, _ := hsm.KindOf(err)
-	switch {
-	case kind == hsm.KindPIN:
-		e.Kind = KindPIN
-		e.Help = "the PIN is not the token's; check " + describePINSource(orElse(o.PINSource, config.PINSource), o.path(pinFile))
-	case kind == hsm.KindTokenNotFound && config.Token.own():
-		e.Help = "the token is gone from " + o.path(tokenDir) + "; restore the directory from a backup"
-	}
-	return e
-}
-
-func describePINSource(source, file string) string {
-	if source == "" {
-		return file
-	}
-	return "--pin-source " + source
 }
 
 // startSweeping runs the service's sweep in the background until Close.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/kmsfs/kmsfs/hsm/pkcs11"
@@ -33,14 +32,11 @@ func (o *Options) provision(ctx context.Context) error {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return unreadable(o.Dir, err)
 	}
-	lock, err := os.OpenFile(filepath.Join(o.Dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
+	unlock, err := o.lock(ctx)
 	if err != nil {
-		return unreadable(o.Dir, err)
+		return err
 	}
-	defer lock.Close() // and so unlocks
-	if err := flock(ctx, lock); err != nil {
-		return unreadable(lock.Name(), err)
-	}
+	defer unlock()
 	if _, err := os.Lstat(o.path(configFile)); err == nil {
 		return nil
 	} else if !errors.Is(err, fs.ErrNotExist) {
@@ -49,7 +45,20 @@ func (o *Options) provision(ctx context.Context) error {
 	return o.make(ctx)
 }
 
-// flock waits for the lock, which is held for as long as provisioning takes.
+// lock takes the directory's lock, which processes hold while they provision or
+// log in.
+func (o *Options) lock(ctx context.Context) (unlock func(), err error) {
+	f, err := os.OpenFile(o.path(lockFile), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, unreadable(o.Dir, err)
+	}
+	if err := flock(ctx, f); err != nil {
+		f.Close()
+		return nil, unreadable(f.Name(), err)
+	}
+	return func() { f.Close() }, nil // closing unlocks
+}
+
 func flock(ctx context.Context, f *os.File) error {
 	for {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
@@ -147,7 +156,7 @@ func unreadable(path string, err error) error {
 		help = "the directory belongs to another user: run the command as that user, or choose another one with --state-dir"
 	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		help = "another process is making the directory; try again"
+		help = "another process is making or opening the key service; try again"
 	}
 	return &Error{Kind: KindUnreadable, Path: path, Err: err, Help: help}
 }

@@ -57,8 +57,10 @@ func (t *Tx) PutKey(ctx context.Context, k store.Key) error {
 	_, err := t.tx.ExecContext(ctx, `INSERT INTO kms_key (account, region, id, description, manager, spec, usage, origin,
 		state, multi_region, created, deletion_date, deletion_window, rotation_period, next_rotation)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT (account, region, id) DO UPDATE SET description = excluded.description, state = excluded.state,
-		multi_region = excluded.multi_region, deletion_date = excluded.deletion_date,
+		ON CONFLICT (account, region, id) DO UPDATE SET description = excluded.description,
+		manager = excluded.manager, spec = excluded.spec, usage = excluded.usage, origin = excluded.origin,
+		state = excluded.state, multi_region = excluded.multi_region, created = excluded.created,
+		deletion_date = excluded.deletion_date,
 		deletion_window = excluded.deletion_window, rotation_period = excluded.rotation_period,
 		next_rotation = excluded.next_rotation`,
 		k.Account, k.Region, k.ID, k.Description, k.Manager, k.Spec, k.Usage, k.Origin, k.State, flag(k.MultiRegion),

@@ -132,7 +132,9 @@ func keyReplaced(t *testing.T, open Open) {
 	put(t, s, key)
 	key.State, key.DeletionDate, key.DeletionWindowDays = types.KeyStateDisabled, time.Time{}, 0
 	key.RotationPeriodDays, key.NextRotation = 0, time.Time{}
-	key.Materials = key.Materials[1:]
+	key.Description, key.Manager, key.MultiRegion = "", types.KeyManagerTypeAws, false
+	key.Spec, key.Usage, key.Origin = types.KeySpecRsa2048, types.KeyUsageTypeSignVerify, types.OriginTypeExternal
+	key.Created, key.Materials = born.Add(time.Hour), key.Materials[1:]
 	put(t, s, key)
 	got, err := get(t, s, scope, "a")
 	if err != nil {

@@ -1,0 +1,296 @@
+package keysvc
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kmsfs/kmsfs/keysvc/store"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+)
+
+var tableColumns = []types.KeyState{
+	types.KeyStateEnabled, types.KeyStateDisabled, types.KeyStatePendingDeletion, types.KeyStatePendingImport,
+	types.KeyStateUnavailable, types.KeyStateCreating, types.KeyStateUpdating,
+}
+
+// footnotes are the errors that AWS's table refers to by number.
+var footnotes = map[string]struct{ name, text string }{
+	"1":  {"DisabledException", "%s is disabled."},
+	"3":  {"KMSInvalidStateException", "%s is pending deletion."},
+	"4":  {"KMSInvalidStateException", "%s is not pending deletion."},
+	"5":  {"KMSInvalidStateException", "%s is pending import."},
+	"6":  {"UnsupportedOperationException", "%s origin is EXTERNAL which is not valid for this operation."},
+	"7":  {"UnsupportedOperationException", "%s origin is AWS_CLOUDHSM which is not valid for this operation."},
+	"11": {"KMSInvalidStateException", "%s is unavailable."},
+	"14": {"KMSInvalidStateException", "%s is creating."},
+	"15": {"KMSInvalidStateException", "%s is updating."},
+}
+
+// subject is a key to try an operation on, and what the operation needs beside.
+type subject struct {
+	*fixture
+	key   string // in the state under test
+	other string // an enabled key
+	blob  []byte // made under key
+	grant string // on key
+	alias string // of key
+}
+
+// attempts do each operation of the table once.
+var attempts = map[string]func(s *subject) error{
+	"CancelKeyDeletion": func(s *subject) error {
+		_, err := s.CancelKeyDeletion(s.ctx(), &kms.CancelKeyDeletionInput{KeyId: &s.key})
+		return err
+	},
+	"CreateAlias": func(s *subject) error {
+		_, err := s.CreateAlias(s.ctx(), &kms.CreateAliasInput{AliasName: aws.String("alias/new"), TargetKeyId: &s.key})
+		return err
+	},
+	"CreateGrant": func(s *subject) error {
+		_, err := s.CreateGrant(s.ctx(), &kms.CreateGrantInput{KeyId: &s.key, GranteePrincipal: aws.String(userARN),
+			Operations: []types.GrantOperation{types.GrantOperationDecrypt}})
+		return err
+	},
+	"Decrypt": func(s *subject) error {
+		_, err := s.Decrypt(s.ctx(), &kms.DecryptInput{CiphertextBlob: s.blob})
+		_, err2 := s.Decrypt(s.ctx(), &kms.DecryptInput{CiphertextBlob: s.blob, KeyId: &s.key})
+		return same(s.t, err, err2)
+	},
+	"DeleteAlias": func(s *subject) error {
+		_, err := s.DeleteAlias(s.ctx(), &kms.DeleteAliasInput{AliasName: &s.alias})
+		return err
+	},
+	"DescribeKey": func(s *subject) error {
+		_, err := s.DescribeKey(s.ctx(), &kms.DescribeKeyInput{KeyId: &s.key})
+		return err
+	},
+	"DisableKey": func(s *subject) error {
+		_, err := s.DisableKey(s.ctx(), &kms.DisableKeyInput{KeyId: &s.key})
+		return err
+	},
+	"DisableKeyRotation": func(s *subject) error {
+		_, err := s.DisableKeyRotation(s.ctx(), &kms.DisableKeyRotationInput{KeyId: &s.key})
+		return err
+	},
+	"EnableKey": func(s *subject) error {
+		_, err := s.EnableKey(s.ctx(), &kms.EnableKeyInput{KeyId: &s.key})
+		return err
+	},
+	"EnableKeyRotation": func(s *subject) error {
+		_, err := s.EnableKeyRotation(s.ctx(), &kms.EnableKeyRotationInput{KeyId: &s.key})
+		return err
+	},
+	"Encrypt": func(s *subject) error {
+		_, err := s.Encrypt(s.ctx(), &kms.EncryptInput{KeyId: &s.key, Plaintext: []byte("x")})
+		return err
+	},
+	"GenerateDataKey": func(s *subject) error {
+		_, err := s.GenerateDataKey(s.ctx(), &kms.GenerateDataKeyInput{KeyId: &s.key, KeySpec: types.DataKeySpecAes256})
+		return err
+	},
+	"GenerateDataKeyWithoutPlaintext": func(s *subject) error {
+		_, err := s.GenerateDataKeyWithoutPlaintext(s.ctx(), &kms.GenerateDataKeyWithoutPlaintextInput{KeyId: &s.key, KeySpec: types.DataKeySpecAes256})
+		return err
+	},
+	"GetKeyRotationStatus": func(s *subject) error {
+		_, err := s.GetKeyRotationStatus(s.ctx(), &kms.GetKeyRotationStatusInput{KeyId: &s.key})
+		return err
+	},
+	"ListAliases": func(s *subject) error {
+		_, err := s.ListAliases(s.ctx(), &kms.ListAliasesInput{KeyId: &s.key})
+		return err
+	},
+	"ListGrants": func(s *subject) error {
+		_, err := s.ListGrants(s.ctx(), &kms.ListGrantsInput{KeyId: &s.key})
+		return err
+	},
+	"ListKeyRotations": func(s *subject) error {
+		_, err := s.ListKeyRotations(s.ctx(), &kms.ListKeyRotationsInput{KeyId: &s.key})
+		return err
+	},
+	"ListResourceTags": func(s *subject) error {
+		_, err := s.ListResourceTags(s.ctx(), &kms.ListResourceTagsInput{KeyId: &s.key})
+		return err
+	},
+	"ReEncryptFrom": func(s *subject) error {
+		_, err := s.ReEncrypt(s.ctx(), &kms.ReEncryptInput{CiphertextBlob: s.blob, DestinationKeyId: &s.other})
+		return err
+	},
+	"ReEncryptTo": func(s *subject) error {
+		_, err := s.ReEncrypt(s.ctx(), &kms.ReEncryptInput{CiphertextBlob: s.encrypt(s.other, "x", nil), DestinationKeyId: &s.key})
+		return err
+	},
+	"RetireGrant": func(s *subject) error {
+		_, err := s.RetireGrant(s.ctx(), &kms.RetireGrantInput{KeyId: &s.key, GrantId: &s.grant})
+		return err
+	},
+	"RevokeGrant": func(s *subject) error {
+		_, err := s.RevokeGrant(s.ctx(), &kms.RevokeGrantInput{KeyId: &s.key, GrantId: &s.grant})
+		return err
+	},
+	"RotateKeyOnDemand": func(s *subject) error {
+		_, err := s.RotateKeyOnDemand(s.ctx(), &kms.RotateKeyOnDemandInput{KeyId: &s.key})
+		return err
+	},
+	"ScheduleKeyDeletion": func(s *subject) error {
+		_, err := s.ScheduleKeyDeletion(s.ctx(), &kms.ScheduleKeyDeletionInput{KeyId: &s.key})
+		return err
+	},
+	"TagResource": func(s *subject) error {
+		_, err := s.TagResource(s.ctx(), &kms.TagResourceInput{KeyId: &s.key, Tags: []types.Tag{{TagKey: aws.String("k"), TagValue: aws.String("v")}}})
+		return err
+	},
+	"UntagResource": func(s *subject) error {
+		_, err := s.UntagResource(s.ctx(), &kms.UntagResourceInput{KeyId: &s.key, TagKeys: []string{"k"}})
+		return err
+	},
+	"UpdateAliasSource": func(s *subject) error {
+		_, err := s.UpdateAlias(s.ctx(), &kms.UpdateAliasInput{AliasName: &s.alias, TargetKeyId: &s.other})
+		return err
+	},
+	"UpdateAliasTarget": func(s *subject) error {
+		if _, err := s.CreateAlias(s.ctx(), &kms.CreateAliasInput{AliasName: aws.String("alias/other"), TargetKeyId: &s.other}); err != nil {
+			s.t.Fatal(err)
+		}
+		_, err := s.UpdateAlias(s.ctx(), &kms.UpdateAliasInput{AliasName: aws.String("alias/other"), TargetKeyId: &s.key})
+		return err
+	},
+	"UpdateKeyDescription": func(s *subject) error {
+		_, err := s.UpdateKeyDescription(s.ctx(), &kms.UpdateKeyDescriptionInput{KeyId: &s.key, Description: aws.String("new")})
+		return err
+	},
+}
+
+func same(t testing.TB, one, two error) error {
+	t.Helper()
+	if fmt.Sprint(one) != fmt.Sprint(two) {
+		t.Errorf("with and without KeyId: %v, %v", one, two)
+	}
+	return one
+}
+
+// template is a pair of keys whose materials are in the token. Each subject has
+// them in a store of its own, as making keys takes a token a while.
+type template struct {
+	key, other store.Key
+	blob       []byte
+}
+
+func newTemplate(t *testing.T) *template {
+	t.Helper()
+	f := newService(t)
+	get := func(id string) store.Key {
+		k, err := f.load(f.ctx(), store.KeyRef{Scope: f.scope(), ID: id})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k.Key
+	}
+	key := f.key()
+	return &template{key: get(key), other: get(f.key()), blob: f.encrypt(key, "x", nil)}
+}
+
+// subject makes a key in a state, with all that the operations need.
+func (from *template) subject(t *testing.T, state types.KeyState) *subject {
+	t.Helper()
+	s := &subject{fixture: newService(t), key: from.key.ID, other: from.other.ID, blob: from.blob, alias: "alias/subject", grant: strings.Repeat("0", 64)}
+	key := from.key
+	key.State = state
+	switch state {
+	case types.KeyStatePendingDeletion, types.KeyStatePendingReplicaDeletion:
+		key.DeletionDate, key.DeletionWindowDays = time.Now().Add(7*day), 7
+	case types.KeyStatePendingImport:
+		key.Origin = types.OriginTypeExternal
+	case types.KeyStateUnavailable:
+		key.Origin = types.OriginTypeAwsCloudhsm
+	}
+	err := s.config.Store.Update(s.ctx(), func(tx store.Tx) error {
+		return errors.Join(tx.PutKey(s.ctx(), key), tx.PutKey(s.ctx(), from.other),
+			tx.CreateAlias(s.ctx(), s.scope(), store.Alias{Name: s.alias, KeyID: key.ID}),
+			tx.CreateGrant(s.ctx(), s.scope(), store.Grant{ID: s.grant, KeyID: key.ID, Grantee: userARN,
+				Operations: []types.GrantOperation{types.GrantOperationDecrypt}, IssuingAccount: rootARN(testAccount)}))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// readStateTable returns the cells of testdata/keystates.txt by operation.
+func readStateTable(t *testing.T) map[string][]string {
+	t.Helper()
+	f, err := os.Open("testdata/keystates.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	table := map[string][]string{}
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if cells := strings.Fields(lines.Text()); len(cells) > 0 && cells[0] != "#" {
+			table[cells[0]] = cells[1:]
+		}
+	}
+	return table
+}
+
+func TestEveryOperationInEveryKeyState(t *testing.T) {
+	table := readStateTable(t)
+	if len(table) != len(attempts) {
+		t.Errorf("the table has %d operations, the test tries %d", len(table), len(attempts))
+	}
+	from := newTemplate(t)
+	for op, cells := range table {
+		for column, state := range tableColumns {
+			t.Run(op+"/"+string(state), func(t *testing.T) { tryState(t, op, from.subject(t, state), cells[column]) })
+		}
+		t.Run(op+"/PendingReplicaDeletion", func(t *testing.T) { tryState(t, op, from.subject(t, types.KeyStatePendingReplicaDeletion), cells[2]) })
+	}
+}
+
+func tryState(t *testing.T, op string, s *subject, cell string) {
+	before, err := s.load(s.ctx(), store.KeyRef{Scope: s.scope(), ID: s.key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = attempts[op](s)
+	if cell == "OK" {
+		if err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	note := footnotes[cell]
+	wantError(t, err, note.name, fmt.Sprintf(note.text, s.arn(s.key)))
+	after, loadErr := s.load(s.ctx(), store.KeyRef{Scope: s.scope(), ID: s.key})
+	if loadErr != nil || !reflect.DeepEqual(after.Key, before.Key) {
+		t.Errorf("the refused operation has changed the key: %+v, %v", after, loadErr)
+	}
+	records := s.records()
+	if last := records[len(records)-1]; last.ErrorCode != note.name || len(last.Resources) == 0 {
+		t.Errorf("record of the refusal: %+v", last.Event)
+	}
+}
+
+func TestUnauthorizedCallerLearnsNothingOfTheState(t *testing.T) {
+	from := newTemplate(t)
+	for _, state := range tableColumns {
+		s := from.subject(t, state)
+		ctx := WithCaller(s.ctx(), Caller{ARN: "arn:aws:iam::111122223333:user/nobody"})
+		_, err := s.Encrypt(ctx, &kms.EncryptInput{KeyId: &s.key, Plaintext: []byte("x")})
+		wantError(t, err, "AccessDeniedException", "User: arn:aws:iam::111122223333:user/nobody is not authorized to perform: kms:Encrypt on resource: "+
+			s.arn(s.key)+" because no resource-based policy allows the kms:Encrypt action")
+		var e *Error
+		if !errors.As(err, &e) || e.Kind.HTTPStatus() != 400 {
+			t.Errorf("%v", err)
+		}
+	}
+}
