@@ -121,7 +121,7 @@ func (t *token) reconnect(ctx context.Context, op string, gen uint64, cause erro
 	}
 	t.cfg.Logger.Warn("restarting the PKCS#11 module", "op", op, "module", t.mod.path, "cause", cause)
 	if err := t.mod.restart(ctx, gen); err != nil {
-		return fmt.Errorf("restarting the module after %w: %w", cause, err)
+		return &hsm.Error{Kind: hsm.KindUnavailable, Err: fmt.Errorf("%w, and restarting the module: %w", cause, err), Help: outageHint}
 	}
 	return nil
 }
@@ -164,6 +164,10 @@ func (t *token) replaceConnection() (*connection, error) {
 			Help: "correct the PIN and open the token again; tokens lock after a few wrong ones"}
 		t.cfg.Logger.Error("the token refused the PIN; it is not tried again", "token", t.sel.String(), "cause", err)
 		return nil, t.latched
+	}
+	if isTokenNotFound(err) && t.conn.Load() != nil {
+		// It was there. Many modules notice changes only when initialised.
+		return nil, fmt.Errorf("%w: %w", callResult("C_GetSlotList", p11.CKR_TOKEN_NOT_PRESENT), err)
 	}
 	if err != nil {
 		return nil, err

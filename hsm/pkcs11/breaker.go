@@ -15,6 +15,8 @@ const (
 	longPause  = 30 * time.Second
 )
 
+const outageHint = "is the HSM, or the directory of its tokens, there and readable?"
+
 // breaker spaces out restarts of a failing module: the first is tried at once,
 // further ones after doubling pauses, in which calls fail quickly.
 type breaker struct {
@@ -30,7 +32,7 @@ func (b *breaker) fail(now time.Time, cause error) error {
 	defer b.mu.Unlock()
 	if now.Before(b.until) {
 		return &hsm.Error{Kind: hsm.KindUnavailable, Err: fmt.Errorf("%w (next restart in %v)", cause, b.until.Sub(now).Round(time.Millisecond)),
-			Help: "is the HSM, or the directory of its tokens, reachable?"}
+			Help: outageHint}
 	}
 	n := b.failures.Add(1)
 	pause := min(firstPause<<min(n-1, 20), longPause)

@@ -25,23 +25,27 @@ type canary struct {
 	sang   time.Time
 }
 
-// judge returns cause if it was an honest authentication failure, else an error of
-// the class that tells what is broken.
-func (c *canary) judge(api cryptoki, s session, key object, now time.Time, cause error) error {
+// judge returns nil if the key works, so that what failed was a forgery; else an
+// error of the class that tells what is broken.
+func (c *canary) judge(api cryptoki, s session, key object, now time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.sang.IsZero() && now.Sub(c.sang) < canaryTrust {
-		return cause
+		return nil
 	}
-	if err := c.sing(api, s, key); err != nil {
-		if cl := classify(err); cl != classAmbiguous && cl != classAuth {
-			return err
-		}
-		return fmt.Errorf("a known good ciphertext fails: %w", callResult("C_Decrypt of canary", p11.CKR_GENERAL_ERROR))
+	err := c.sing(api, s, key)
+	switch classify(err) {
+	case classAmbiguous, classAuth:
+		return fmt.Errorf("a known good ciphertext is refused: %w", callResult(fnCanary, p11.CKR_GENERAL_ERROR))
 	}
-	c.sang = now
-	return cause
+	if err == nil {
+		c.sang = now
+	}
+	return err
 }
+
+// fnCanary stands for a decryption whose failure is never the ciphertext's fault.
+const fnCanary = "C_Decrypt of a canary"
 
 // sing makes the canary's ciphertext at first use and decrypts it.
 func (c *canary) sing(api cryptoki, s session, key object) error {

@@ -67,7 +67,7 @@ const (
 	classPolicy                 // key not allowed to do this; also seen when it is destroyed meanwhile
 	classSession                // the session is unusable: take another
 	classLimit                  // no more sessions: wait for one
-	classLogin                  // logged out: log in again
+	classLogin                  // logged out, or the slot has gone: connect anew
 	classFatal                  // module or device failed: reconnect
 	classPIN                    // PIN refused: never try it again
 )
@@ -96,6 +96,7 @@ var classes = map[uint]class{
 	p11.CKR_SESSION_COUNT: classLimit,
 
 	p11.CKR_USER_NOT_LOGGED_IN: classLogin,
+	p11.CKR_SLOT_ID_INVALID:    classLogin, // what NSS says when it was finalised
 
 	p11.CKR_GENERAL_ERROR:            classFatal,
 	p11.CKR_DEVICE_ERROR:             classFatal,

@@ -24,6 +24,8 @@ type connection struct {
 	pool   *pool
 	keys   *keyring
 	broken atomic.Bool // to be replaced at the next use
+	// loggedIn is false for a token that has no login.
+	loggedIn bool
 
 	anchorLock *semaphore.Weighted // before keyring.mu, never while waiting for the pool
 	anchor     session
@@ -41,12 +43,16 @@ func connect(t *token) (*connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := logIn(api, anchor, info, t.pin); err != nil {
+	needed := len(t.pin) > 0 || info.Flags&p11.CKF_LOGIN_REQUIRED != 0
+	if needed {
+		err = logIn(api, anchor, t.pin)
+	}
+	if err != nil {
 		_ = api.closeSession(anchor)
 		return nil, err
 	}
 	return &connection{
-		api: api, gen: t.mod.gen, info: info, anchor: anchor,
+		loggedIn: needed, api: api, gen: t.mod.gen, info: info, anchor: anchor,
 		anchorLock: semaphore.NewWeighted(1),
 		pool:       newPool(api, sl, t.cfg.sessions(info.MaxSessionCount)),
 		keys:       newKeyring(cachedSubKeys, t.now),
@@ -55,10 +61,7 @@ func connect(t *token) (*connection, error) {
 
 // logIn logs the process in. Login is per process and token: that somebody has
 // logged in already is success.
-func logIn(api cryptoki, s session, info p11.TokenInfo, pin PIN) error {
-	if len(pin) == 0 && info.Flags&p11.CKF_LOGIN_REQUIRED == 0 {
-		return nil
-	}
+func logIn(api cryptoki, s session, pin PIN) error {
 	err := api.login(s, p11.CKU_USER, pin)
 	if isCall(err, p11.CKR_USER_ALREADY_LOGGED_IN) {
 		return nil
@@ -117,13 +120,32 @@ func (c *connection) findKey(s session, id hsm.KeyID) (object, bool, error) {
 		p11.NewAttribute(p11.CKA_TOKEN, true),
 		p11.NewAttribute(p11.CKA_ID, id[:]),
 	})
-	if err != nil || len(found) == 0 {
+	switch {
+	case err != nil:
 		return 0, false, err
-	}
-	if len(found) > 1 {
+	case len(found) == 0:
+		return 0, false, c.confirmAbsence(s)
+	case len(found) > 1:
 		return 0, false, fmt.Errorf("%d keys have the id %s", len(found), id)
 	}
 	return found[0], true, nil
+}
+
+// confirmAbsence makes sure that a key which wasn't found doesn't just hide: after a
+// logout private objects are invisible, and SoftHSM shows a token whose files were
+// taken away as empty.
+func (c *connection) confirmAbsence(s session) error {
+	if _, err := c.api.tokenInfo(c.pool.slot); err != nil {
+		return err
+	}
+	if !c.loggedIn {
+		return nil
+	}
+	state, err := c.api.sessionState(s)
+	if err == nil && state != p11.CKS_RW_USER_FUNCTIONS {
+		return callResult("C_FindObjects", p11.CKR_USER_NOT_LOGGED_IN)
+	}
+	return err
 }
 
 // resolve returns the handle of the backing key and what it is good for, from

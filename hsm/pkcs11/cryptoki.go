@@ -28,6 +28,7 @@ type cryptoki interface {
 	openSession(slot) (session, error)
 	closeSession(session) error
 	login(s session, user uint, pin []byte) error
+	sessionState(session) (uint, error)
 
 	find(s session, template []*p11.Attribute) ([]object, error)
 	attributes(s session, o object, template []*p11.Attribute) ([]*p11.Attribute, error)

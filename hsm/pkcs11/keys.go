@@ -14,7 +14,7 @@ import (
 // found it.
 type keyShape struct {
 	derives  bool // derive-only; else encrypt and decrypt
-	locked   bool // attributes fixed, no copies
+	locked   bool // attributes fixed, no copies; only if it derives
 	restrict bool // only the mechanisms that are used here
 }
 
@@ -50,11 +50,8 @@ func (k keyShape) attributes(onToken bool) []*p11.Attribute {
 		p11.NewAttribute(p11.CKA_SIGN, false),
 		p11.NewAttribute(p11.CKA_VERIFY, false),
 	}
-	if k.locked {
-		a = append(a, p11.NewAttribute(p11.CKA_MODIFIABLE, false))
-		if k.derives { // direct use copies the key to a session object
-			a = append(a, p11.NewAttribute(p11.CKA_COPYABLE, false))
-		}
+	if k.locked && k.derives { // direct use copies the key to a session object
+		a = append(a, p11.NewAttribute(p11.CKA_MODIFIABLE, false), p11.NewAttribute(p11.CKA_COPYABLE, false))
 	}
 	if k.restrict {
 		a = append(a, p11.NewAttribute(p11.CKA_ALLOWED_MECHANISMS, k.mechanisms()))

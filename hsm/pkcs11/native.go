@@ -83,6 +83,12 @@ func (n *native) login(s session, user uint, pin []byte) error {
 	return callResult("C_Login", n.shim.login(uint(s), user, pin))
 }
 
+// sessionState is CKS_RW_USER_FUNCTIONS when the user is logged in.
+func (n *native) sessionState(s session) (uint, error) {
+	info, err := n.ctx.GetSessionInfo(p11.SessionHandle(s))
+	return info.State, wrapCall("C_GetSessionInfo", err)
+}
+
 // find returns every object that matches. The search is always ended, else the
 // session could never search again.
 func (n *native) find(s session, template []*p11.Attribute) (found []object, err error) {

@@ -101,7 +101,10 @@ func (t *token) makeHandle(api cryptoki, s session, base object, id subID) (h ob
 		return h, true, err
 	case t.caps.SessionCopies:
 		h, err = api.copyObject(s, base, sessionCopy)
-		return h, true, err
+		if classify(err) != classOther || err == nil {
+			return h, true, err
+		}
+		// A key of another origin may not be copyable; it still serves, slower.
 	}
 	return base, false, nil
 }

@@ -122,9 +122,13 @@ func (t *token) unwrap(ctx context.Context, c *connection, id hsm.KeyID, sealed,
 	n := 0
 	err = c.withSession(ctx, func(s session) (err error) {
 		n, err = c.api.decrypt(s, sub.handle, b.iv, aad, b.sealed, out)
-		if classify(err) == classAmbiguous {
-			return sub.canary.judge(c.api, s, sub.handle, t.now(), err)
+		if classify(err) != classAmbiguous {
+			return err
 		}
+		if err := sub.canary.judge(c.api, s, sub.handle, t.now()); err != nil {
+			return err
+		}
+		n, err = c.api.decrypt(s, sub.handle, b.iv, aad, b.sealed, out) // it may have been a passing fault
 		return err
 	})
 	if err == nil && n != len(b.sealed)-tagSize {
