@@ -187,26 +187,39 @@ func helperExitCode(err error) int {
 // hinter is what the errors of the other packages implement.
 type hinter interface{ Hint() string }
 
-// hints collects the advice for an error: its own first, else what its AWS name suggests.
+// hints collects the advice for an error: the outermost that it brings along, in each of several
+// errors; else what its AWS name suggests.
 func hints(err error) []string {
-	var own *appError
-	if errors.As(err, &own) && len(own.hints) > 0 {
-		return own.hints
-	}
-	var found []string
-	for e := err; e != nil; e = errors.Unwrap(e) {
-		h, ok := e.(hinter)
-		if ok && h.Hint() != "" && !slices.Contains(found, h.Hint()) {
-			found = append(found, h.Hint())
-		}
-	}
+	found := ownHints(err)
 	var api smithy.APIError
-	if len(found) == 0 && errors.As(err, &api) {
-		if h := apiHints[api.ErrorCode()]; h != "" {
-			found = append(found, h)
-		}
+	if len(found) == 0 && errors.As(err, &api) && apiHints[api.ErrorCode()] != "" {
+		found = append(found, apiHints[api.ErrorCode()])
 	}
 	return found
+}
+
+// ownHints walks the tree of causes.
+func ownHints(err error) []string {
+	switch e := err.(type) {
+	case nil:
+		return nil
+	case *appError:
+		if len(e.hints) > 0 {
+			return e.hints
+		}
+	case hinter:
+		if h := e.Hint(); h != "" {
+			return []string{h}
+		}
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var all []string
+		for _, cause := range joined.Unwrap() {
+			all = append(all, ownHints(cause)...)
+		}
+		return slices.Compact(all)
+	}
+	return ownHints(errors.Unwrap(err))
 }
 
 // apiHints tells what to try after an error of the key service.
