@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kmsfs/kmsfs/hsm"
+	"github.com/kmsfs/kmsfs/hsm/pkcs11"
 	"github.com/kmsfs/kmsfs/keysvc"
 	"github.com/kmsfs/kmsfs/keysvc/audit"
 	"github.com/kmsfs/kmsfs/keysvc/store/sqlite"
@@ -41,6 +42,8 @@ type Options struct {
 	AuditSync       string // "" or "second", or "always"; see keysvc/audit
 	CreateIfMissing bool
 	Logger          *slog.Logger // nil = nothing is logged
+
+	made pkcs11.PIN // of a token that was just made, so that it isn't asked for again
 }
 
 func (o *Options) path(name string) string { return filepath.Join(o.Dir, name) }
@@ -65,6 +68,7 @@ func Open(ctx context.Context, o Options) (*Embedded, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer func() { clear(o.made) }()
 	config, err := o.load(ctx)
 	if err != nil {
 		return nil, err
@@ -109,6 +113,9 @@ func (o *Options) load(ctx context.Context) (Config, error) {
 	path := o.path(configFile)
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
+		if err := o.refuseOrphans(); err != nil {
+			return Config{}, err
+		}
 		if !o.CreateIfMissing {
 			return Config{}, &Error{Kind: KindMissing, Path: o.Dir, Err: errors.New("there is no key service yet"),
 				Help: "'kmsfs init BACKING' or 'kmsfs key create' makes one; for another directory use --state-dir"}

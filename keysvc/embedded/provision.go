@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/kmsfs/kmsfs/hsm/pkcs11"
@@ -130,6 +131,10 @@ func (o *Options) makeToken(ctx context.Context, config *Config) error {
 	if err != nil {
 		return &Error{Kind: KindInvalid, Err: err}
 	}
+	if strings.ContainsAny(o.Dir, "#\n\r") {
+		return &Error{Kind: KindInvalid, Path: o.Dir, Err: errors.New("SoftHSM can't use a directory with '#' or a line break in its name"),
+			Help: "choose another directory with --state-dir"}
+	}
 	dir := o.path(tokenDir)
 	if _, err := os.Lstat(dir); err == nil {
 		if err := os.Rename(dir, fmt.Sprintf("%s.unfinished-%d", dir, time.Now().UnixNano())); err != nil {
@@ -140,7 +145,7 @@ func (o *Options) makeToken(ctx context.Context, config *Config) error {
 	if err != nil {
 		return err
 	}
-	defer clear(pin)
+	o.made = pin
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return unreadable(dir, err)
 	}

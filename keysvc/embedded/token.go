@@ -21,11 +21,13 @@ func (o *Options) openToken(ctx context.Context, config Config) (hsm.Token, erro
 	if err != nil {
 		return nil, &Error{Kind: KindInvalid, Err: err}
 	}
-	pin, err := o.readPIN(ctx, source)
-	if err != nil {
-		return nil, err
+	pin := o.made
+	if pin == nil {
+		if pin, err = o.readPIN(ctx, source); err != nil {
+			return nil, err
+		}
+		defer clear(pin)
 	}
-	defer clear(pin)
 	unlock, err := o.lock(ctx)
 	if err != nil {
 		return nil, err
