@@ -3,7 +3,6 @@ package envelope
 import (
 	"crypto/hmac"
 	"crypto/sha256"
-	"hash"
 )
 
 // SuiteAES256GCM is the only cipher suite of version 1: AES-256-GCM with HKDF-SHA256 and a 32-byte
@@ -51,7 +50,7 @@ type keyTree struct {
 }
 
 // newKeyTree is HKDF-Extract(ikm = key, salt). Standard crypto/hkdf would leave copies of the key
-// in hash buffers on the heap, hence HMAC here and the scrubbing in hmacOnce.
+// in hash buffers on the heap, hence HMAC here and the wiping in hmacOnce.
 func newKeyTree(key *[KeySize]byte, salt []byte, suite uint16) *keyTree {
 	t := &keyTree{suite: suite}
 	hmacOnce(&t.prk, salt, key[:])
@@ -75,22 +74,13 @@ func (t *keyTree) derive(out *[KeySize]byte, p purpose, parameter []byte) {
 // wipe overwrites the pseudorandom key with zeros.
 func (t *keyTree) wipe() { clear(t.prk[:]) }
 
-// hmacOnce computes out = HMAC-SHA256(key, msg) and overwrites what the hash objects buffered.
+// hmacOnce computes out = HMAC-SHA256(key, msg) and overwrites the hash objects, which hold the
+// padded key and what they buffered.
 func hmacOnce(out *[sha256.Size]byte, key, msg []byte) {
 	h := hmac.New(sha256.New, key)
 	h.Write(msg)
 	h.Sum(out[:0])
-	scrubHash(h)
-}
-
-// scrubHash fills the block buffers of a finished HMAC with other data: 63 bytes are the most that
-// SHA-256 buffers, and Sum pushes an unrelated inner hash through the outer one.
-func scrubHash(h hash.Hash) {
-	var zeros [sha256.BlockSize - 1]byte
-	var sum [sha256.Size]byte
-	h.Reset()
-	h.Write(zeros[:])
-	h.Sum(sum[:0])
+	wipeHash(h)
 }
 
 // burnStack overwrites dead stack below the caller, where returned functions may have left key
