@@ -22,8 +22,13 @@ func (f *File) commitLocked(op string) error {
 	if err := f.usable(op); err != nil || !f.changed && !f.settling {
 		return err
 	}
+	unknown := f.flushFirst
 	if err := f.prepareWrite(op); err != nil {
 		return err
+	}
+	if unknown { // the flush just made may have freed what earlier opens left behind
+		f.shrunk = true
+		f.compact(op)
 	}
 	if err := f.shape(op); err != nil {
 		return err

@@ -74,6 +74,7 @@ type File struct {
 	dirty    map[uint64]*blockBuffer // plaintext not in the tree yet
 	inline   bool                    // the last root holds the data; dirty[0] is its copy
 	changed  bool                    // W differs from L
+	shrunk   bool                    // so the next sync looks for space to give back
 	settling bool                    // an unclean end preceded; the next commit writes a root in any case
 	epoch    uint16
 	messages uint64 // sealed in epoch

@@ -47,6 +47,7 @@ func (f *File) punch(op string, lo, hi uint64) error {
 	if first == last {
 		return nil
 	}
+	f.shrunk = true
 	return f.dropBlocks(op, first, last)
 }
 

@@ -165,7 +165,7 @@ func (f *File) setDurability(t Trust, chosen, other candidate) {
 		f.pages.walkable = true
 	case t.DurableSeq != 0 && other.good() && other.header.Sequence == t.DurableSeq && f.pages.freePages() < f.pages.used+maxGarbage:
 		f.durable = rootRef{slot: other.slot, seq: t.DurableSeq}
-		f.pages.end = max(f.pages.end, other.body.end)
+		// The last root's end lies beyond every page that either root names: its writer knew both.
 	default:
 		f.flushFirst = true
 	}

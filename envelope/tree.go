@@ -191,6 +191,11 @@ func (f *File) dirtyNode(n, parent *node, i int) {
 // dirtyLeaf makes every node on the way to block dirty, creating what is missing, and returns the
 // node of height 1, or nil when the root itself holds the block's entry.
 func (f *File) dirtyLeaf(op string, block uint64) (*node, error) {
+	return f.dirtyPath(op, block, 1)
+}
+
+// dirtyPath is dirtyLeaf down to a node of the given height.
+func (f *File) dirtyPath(op string, block uint64, height uint8) (*node, error) {
 	f.ensureHeight(block)
 	i := int(block / cover(f.height))
 	for i >= len(f.roots) {
@@ -198,7 +203,7 @@ func (f *File) dirtyLeaf(op string, block uint64) (*node, error) {
 	}
 	var parent *node
 	id, e := nodeID{f.height, uint64(i)}, f.roots[i]
-	for id.height > 0 {
+	for id.height >= height {
 		n, err := f.loadNode(op, id, &e)
 		if err != nil {
 			return nil, err

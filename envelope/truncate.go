@@ -19,6 +19,7 @@ func (f *File) Truncate(size int64) error {
 		if err := f.shrink(op, uint64(size)); err != nil {
 			return err
 		}
+		f.shrunk = true
 	}
 	f.size = uint64(size)
 	f.changed = true
