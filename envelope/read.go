@@ -39,7 +39,10 @@ func (f *File) readPart(op string, p []byte, off uint64) (int, error) {
 	}
 	block, in := off/PageSize, int(off%PageSize)
 	n := min(len(p), PageSize-in)
-	return n, f.readPartial(op, p[:n], block, in)
+	if err := f.readPartial(op, p[:n], block, in); err != nil {
+		return 0, err
+	}
+	return n, nil
 }
 
 // readPartial reads bytes of one block from its offset in on.

@@ -9,7 +9,8 @@ type Trust struct {
 	Settled bool
 	// DurableSeq is the sequence of the commit that was last known durable, as File.State returned
 	// it, or that of the newest root after a clean end. 0 when unknown: then the first write
-	// flushes the store before it.
+	// flushes the store before it. A settled file whose newest root is older was rolled back:
+	// KindCorrupt.
 	DurableSeq uint64
 	// Fresh: the file was created by this live mount and no Sync of it ever returned, so that
 	// nothing of it is promised yet. Saves the flush that DurableSeq 0 costs.
@@ -28,6 +29,8 @@ const maxSequenceGap = 1 << 32
 const maxGarbage = 256
 
 var errDamagedRoot = errors.New("a later root page than the newest good one is damaged")
+
+var errRolledBack = errors.New("the newest root page is older than the commit that was known durable")
 
 // candidate is a root page with its body.
 type candidate struct {
@@ -64,6 +67,8 @@ func (f *File) open(op string, r *Roots, t Trust) error {
 	switch {
 	case t.Settled && r.damaged() != nil:
 		return f.corrupt(op, NoBlock, errDamagedRoot)
+	case t.Settled && t.DurableSeq > newest.header.Sequence:
+		return f.corrupt(op, NoBlock, errRolledBack)
 	case t.Settled && newest.err != nil:
 		return f.corrupt(op, NoBlock, newest.err)
 	case !t.Settled:
