@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/kmsfs/kmsfs/fs"
 )
@@ -84,8 +86,16 @@ func (a *app) mount(ctx context.Context, m mountRequest) error {
 	return a.spawnDaemon(ctx, volume.ID)
 }
 
-// checkMountpoint refuses a mount on top of a mount; fs.Mount checks the rest.
+// checkMountpoint refuses what fs.Mount cannot explain: a mount on top of a mount, and a machine
+// without a usable FUSE device, of which fusermount3 tells the terminal only.
 func checkMountpoint(m mountRequest) error {
+	switch err := unix.Access("/dev/fuse", unix.R_OK|unix.W_OK); {
+	case errors.Is(err, unix.ENOENT):
+		return failf(exitFailure, "load it as root: modprobe fuse; in a container: --device /dev/fuse --cap-add SYS_ADMIN",
+			"/dev/fuse does not exist")
+	case err != nil:
+		return failf(exitFailure, "as root: chmod 666 /dev/fuse, as udev does it", "/dev/fuse cannot be used by this user: %v", err)
+	}
 	if isMounted(m.mountpoint) {
 		return failf(exitConflict, "unmount it first: kmsfs umount "+m.mountpoint,
 			"mount point %s has a volume mounted already", m.mountpoint)

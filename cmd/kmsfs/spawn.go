@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 )
 
@@ -74,7 +75,7 @@ func (a *app) spawnDaemon(ctx context.Context, volume string) error {
 	if err != nil {
 		return fmt.Errorf("start the daemon: %w", err)
 	}
-	return awaitReady(ctx, cmd, r, log.Name())
+	return awaitReady(ctx, cmd, r, log)
 }
 
 // daemonCommand is this command line again, detached from the terminal.
@@ -126,21 +127,47 @@ func (a *app) openLog(volume string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	return os.OpenFile(filepath.Join(dir, volume+".log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	return os.OpenFile(filepath.Join(dir, volume+".log"), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 }
 
 // awaitReady reads the daemon's message. A parent that is interrupted takes the daemon with it.
-func awaitReady(ctx context.Context, cmd *exec.Cmd, r io.Reader, log string) error {
+func awaitReady(ctx context.Context, cmd *exec.Cmd, r io.Reader, log *os.File) error {
 	stop := context.AfterFunc(ctx, func() { cmd.Process.Signal(syscall.SIGTERM) })
 	defer stop()
 	var m readyMessage
-	if err := json.NewDecoder(r).Decode(&m); err != nil {
-		cmd.Wait()
-		return failf(exitFailure, "see its log: "+log, "the daemon ended before the mount was ready (%v)", cmd.ProcessState)
-	}
+	err := json.NewDecoder(r).Decode(&m)
 	if m.OK {
 		return cmd.Process.Release()
 	}
 	cmd.Wait()
-	return &appError{msg: m.Error, code: m.Code, hints: m.Hints}
+	e := &appError{msg: m.Error, code: m.Code, hints: m.Hints}
+	if err != nil {
+		e = failf(exitFailure, "", "the daemon ended before the mount was ready (%v)", cmd.ProcessState)
+	}
+	if said := helperSaid(log); said != "" {
+		e.msg = strings.TrimSpace(e.msg) + ": " + said
+	}
+	if len(e.hints) == 0 {
+		e.hints = []string{"see its log: " + log.Name()}
+	}
+	return e
+}
+
+// helperSaid returns what a helper such as fusermount3 wrote into the log last, behind the daemon's
+// own lines: it is the reason of the failure, which its exit code does not tell.
+func helperSaid(log *os.File) string {
+	const most = 4096
+	info, err := log.Stat()
+	if err != nil {
+		return ""
+	}
+	tail := make([]byte, min(info.Size(), most))
+	if _, err := log.ReadAt(tail, info.Size()-int64(len(tail))); err != nil {
+		return ""
+	}
+	lines := strings.Split(strings.TrimSpace(string(tail)), "\n")
+	if len(lines) < 2 || !strings.HasPrefix(lines[len(lines)-1], "time=") || strings.HasPrefix(lines[len(lines)-2], "time=") {
+		return ""
+	}
+	return lines[len(lines)-2]
 }
