@@ -3,6 +3,7 @@ package envelope
 import (
 	"bufio"
 	"bytes"
+	"crypto/subtle"
 	"fmt"
 	"io"
 	"os"
@@ -65,15 +66,14 @@ func scanMemory(t *testing.T, needles []needle) map[string]int {
 func scanRange(r io.Reader, needles []needle, found map[string]int) {
 	const overlap = KeySize - 1
 	buf := make([]byte, 1<<20)
+	ones := bytes.Repeat([]byte{0xff}, len(buf))
 	kept := 0
 	for {
 		n, err := io.ReadFull(r, buf[kept:])
 		if n == 0 {
 			return
 		}
-		for i := range buf[kept : kept+n] {
-			buf[kept+i] ^= 0xff
-		}
+		subtle.XORBytes(buf[kept:kept+n], buf[kept:kept+n], ones)
 		for _, nd := range needles {
 			found[nd.label] += bytes.Count(buf[:kept+n], nd.inverted)
 		}
