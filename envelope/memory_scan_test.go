@@ -55,7 +55,7 @@ func scanMemory(t *testing.T, needles []needle) map[string]int {
 		if _, err := fmt.Sscanf(sc.Text(), "%x-%x %s", &lo, &hi, &mode); err != nil {
 			t.Fatal(err)
 		}
-		if strings.HasPrefix(mode, "rw") && hi-lo < 1<<28 { // beyond: the race detector's shadow
+		if strings.HasPrefix(mode, "rw") && hi-lo < 1<<32 { // beyond: the race detector's shadow
 			scanRange(io.NewSectionReader(mem, int64(lo), int64(hi-lo)), needles, found)
 		}
 	}

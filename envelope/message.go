@@ -1,8 +1,6 @@
 package envelope
 
-import (
-	"crypto/rand"
-)
+import "crypto/rand"
 
 // Sealed messages of the volume: salt || ciphertext || tag.
 const (
@@ -14,9 +12,6 @@ const (
 // HMAC-SHA256(subkey, salt) under a random 192-bit salt, and the zero nonce. With plain random
 // 96-bit nonces, 2^32 messages would be the end of a key that can't be replaced.
 type messageKey struct{ mac macKey }
-
-// init sets the subkey.
-func (k *messageKey) init(key *[KeySize]byte) { k.mac.key = *key }
 
 // wipe overwrites the subkey.
 func (k *messageKey) wipe() { k.mac.wipe() }

@@ -127,9 +127,6 @@ func errClosed(op string) error { return newError(op, KindClosed, FileID{}, nil)
 // String returns the volume's id; the keys never print.
 func (v *Volume) String() string { return "volume " + v.id.String() }
 
-// GoString returns the same as String.
-func (v *Volume) GoString() string { return v.String() }
-
 // Format writes the same as String for every verb.
 func (v *Volume) Format(w fmt.State, _ rune) { _, _ = io.WriteString(w, v.String()) }
 

@@ -142,6 +142,12 @@ func TestSameKeyInAnotherVolumeGivesOtherSubkeys(t *testing.T) {
 	}
 }
 
+func TestNewIDsAreRandom(t *testing.T) {
+	if NewVolumeID() == NewVolumeID() || NewDirID() == NewDirID() {
+		t.Error("two new ids are equal")
+	}
+}
+
 func TestReusedMACEqualsStandardHMAC(t *testing.T) {
 	k := &macKey{key: [KeySize]byte{1, 2, 3}}
 	msg := bytes.Repeat([]byte("abc"), 700)
