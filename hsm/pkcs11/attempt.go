@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
+	"time"
 
 	p11 "github.com/miekg/pkcs11"
 
@@ -77,7 +79,12 @@ func (t *token) attempt(ctx context.Context, op string, f func(context.Context, 
 			return err
 		}
 		tried[c] = true
-		if err := t.cure(ctx, op, c, gen, err); err != nil {
+		if c == classGone && tried[classFatal] {
+			err = t.awaitToken(ctx, err) // the restart is made, the token not seen yet
+		} else {
+			err = t.cure(ctx, op, c, gen, err)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -108,22 +115,68 @@ func (t *token) cure(ctx context.Context, op string, c class, gen uint64, cause 
 	case classStale, classPolicy, classSession, classLogin:
 		// The handle, session or connection has been dropped where it failed.
 		return nil
-	case classFatal:
-		return t.reconnect(ctx, op, gen, cause)
+	case classFatal, classGone:
+		return t.reconnect(ctx, op, c, gen, cause)
 	}
 	return cause
 }
 
 // reconnect restarts the module, unless that was tried too recently.
-func (t *token) reconnect(ctx context.Context, op string, gen uint64, cause error) error {
+func (t *token) reconnect(ctx context.Context, op string, c class, gen uint64, cause error) error {
 	if err := t.breaker.fail(t.now(), cause); err != nil {
 		return err
 	}
 	t.cfg.Logger.Warn("restarting the PKCS#11 module", "op", op, "module", t.mod.path, "cause", cause)
+	if c == classGone {
+		return t.awaitToken(ctx, cause)
+	}
 	if err := t.mod.restart(ctx, gen); err != nil {
 		return &hsm.Error{Kind: hsm.KindUnavailable, Err: fmt.Errorf("%w, and restarting the module: %w", cause, err), Help: outageHint}
 	}
 	return nil
+}
+
+// tokenPauses are the waits between looks for a token that isn't there. SoftHSM
+// misses one that another process is writing to, if only to note a login, and
+// looks again only when it is initialised.
+var tokenPauses = [...]time.Duration{0, 10 * time.Millisecond, 20 * time.Millisecond, 40 * time.Millisecond, 80 * time.Millisecond}
+
+// awaitToken restarts the module until it shows the token, or returns cause.
+func (t *token) awaitToken(ctx context.Context, cause error) error {
+	for _, pause := range tokenPauses {
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		seen, err := t.look(ctx)
+		if err != nil {
+			return err
+		}
+		if seen {
+			return nil
+		}
+	}
+	return cause
+}
+
+// look restarts the module and looks for the token.
+func (t *token) look(ctx context.Context) (seen bool, err error) {
+	if err := t.mod.gate.enter(ctx); err != nil {
+		return false, err
+	}
+	gen := t.mod.gen
+	t.mod.gate.leave()
+	if t.mod.restart(ctx, gen) != nil {
+		return false, ctx.Err() // perhaps the same write is in the way
+	}
+	if err := t.mod.gate.enter(ctx); err != nil {
+		return false, err
+	}
+	defer t.mod.gate.leave()
+	defer t.mod.lockConf(ctx, syscall.LOCK_SH)()
+	_, _, err = t.sel.locate(t.mod.api)
+	return err == nil, nil
 }
 
 // connection returns the current connection, made anew if it is missing, broken
@@ -149,7 +202,7 @@ func (t *token) connection(ctx context.Context) (*connection, error) {
 	if c != nil && c.gen == t.mod.gen {
 		c.close()
 	}
-	return t.replaceConnection()
+	return t.replaceConnection(ctx)
 }
 
 func (t *token) usable(c *connection) bool {
@@ -157,8 +210,8 @@ func (t *token) usable(c *connection) bool {
 }
 
 // replaceConnection connects, and latches a refused PIN. connecting is held.
-func (t *token) replaceConnection() (*connection, error) {
-	c, err := connect(t)
+func (t *token) replaceConnection(ctx context.Context) (*connection, error) {
+	c, err := connect(ctx, t)
 	if classify(err) == classPIN {
 		t.latched = &hsm.Error{Kind: hsm.KindPIN, Err: err,
 			Help: "correct the PIN and open the token again; tokens lock after a few wrong ones"}
@@ -184,6 +237,7 @@ var kinds = map[class]hsm.Kind{
 	classLimit:     hsm.KindUnavailable,
 	classLogin:     hsm.KindUnavailable,
 	classFatal:     hsm.KindUnavailable,
+	classGone:      hsm.KindUnavailable,
 	classPIN:       hsm.KindPIN,
 }
 

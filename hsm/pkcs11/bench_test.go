@@ -60,8 +60,7 @@ func BenchmarkUnwrap(b *testing.B) {
 }
 
 // BenchmarkRawUnwrap is the module's own rate: the same decryption by one call
-// through the shim on one session, with the sub-key and with the backing key's
-// own kind of handle (a token object).
+// through the shim on one session, with the same sub-key.
 func BenchmarkRawUnwrap(b *testing.B) {
 	tok := open(b, newSoftHSM(b)).(*token)
 	id, sealed := benchKey(b, tok)

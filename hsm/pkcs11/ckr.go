@@ -69,6 +69,7 @@ const (
 	classLimit                  // no more sessions: wait for one
 	classLogin                  // logged out, or the slot has gone: connect anew
 	classFatal                  // module or device failed: reconnect
+	classGone                   // the token is not there: look for it for a while
 	classPIN                    // PIN refused: never try it again
 )
 
@@ -102,9 +103,12 @@ var classes = map[uint]class{
 	p11.CKR_DEVICE_ERROR:             classFatal,
 	p11.CKR_DEVICE_MEMORY:            classFatal,
 	p11.CKR_DEVICE_REMOVED:           classFatal,
-	p11.CKR_TOKEN_NOT_PRESENT:        classFatal,
-	p11.CKR_TOKEN_NOT_RECOGNIZED:     classFatal,
 	p11.CKR_CRYPTOKI_NOT_INITIALIZED: classFatal,
+
+	p11.CKR_TOKEN_NOT_PRESENT:    classGone,
+	p11.CKR_TOKEN_NOT_RECOGNIZED: classGone,
+	// What SoftHSM says of a token that is being written to.
+	p11.CKR_USER_PIN_NOT_INITIALIZED: classGone,
 
 	p11.CKR_PIN_INCORRECT: classPIN,
 	p11.CKR_PIN_LOCKED:    classPIN,

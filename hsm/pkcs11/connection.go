@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
+	"syscall"
 
 	p11 "github.com/miekg/pkcs11"
 	"golang.org/x/sync/semaphore"
@@ -18,6 +19,7 @@ import (
 // The anchor session keeps the login and owns the session objects, both of which
 // end with it. It is never lent: one user at a time holds the anchor's lock.
 type connection struct {
+	mod    *module
 	api    cryptoki
 	gen    uint64
 	info   p11.TokenInfo
@@ -33,7 +35,8 @@ type connection struct {
 
 // connect finds the token, opens the anchor and logs in. The module's gate is
 // entered.
-func connect(t *token) (*connection, error) {
+func connect(ctx context.Context, t *token) (*connection, error) {
+	defer t.mod.lockConf(ctx, syscall.LOCK_EX)()
 	api := t.mod.api
 	sl, info, err := t.sel.locate(api)
 	if err != nil {
@@ -52,7 +55,7 @@ func connect(t *token) (*connection, error) {
 		return nil, err
 	}
 	return &connection{
-		loggedIn: needed, api: api, gen: t.mod.gen, info: info, anchor: anchor,
+		loggedIn: needed, mod: t.mod, api: api, gen: t.mod.gen, info: info, anchor: anchor,
 		anchorLock: semaphore.NewWeighted(1),
 		pool:       newPool(api, sl, t.cfg.sessions(info.MaxSessionCount)),
 		keys:       newKeyring(cachedSubKeys, t.now),
@@ -113,7 +116,7 @@ func (c *connection) withAnchor(ctx context.Context, f func(session) error) erro
 }
 
 // findKey looks the backing key up in the token itself.
-func (c *connection) findKey(s session, id hsm.KeyID) (object, bool, error) {
+func (c *connection) findKey(ctx context.Context, s session, id hsm.KeyID) (object, bool, error) {
 	found, err := c.api.find(s, []*p11.Attribute{
 		p11.NewAttribute(p11.CKA_CLASS, p11.CKO_SECRET_KEY),
 		p11.NewAttribute(p11.CKA_KEY_TYPE, p11.CKK_AES),
@@ -124,7 +127,7 @@ func (c *connection) findKey(s session, id hsm.KeyID) (object, bool, error) {
 	case err != nil:
 		return 0, false, err
 	case len(found) == 0:
-		return 0, false, c.confirmAbsence(s)
+		return 0, false, c.confirmAbsence(ctx, s)
 	case len(found) > 1:
 		return 0, false, fmt.Errorf("%d keys have the id %s", len(found), id)
 	}
@@ -134,7 +137,8 @@ func (c *connection) findKey(s session, id hsm.KeyID) (object, bool, error) {
 // confirmAbsence makes sure that a key which wasn't found doesn't just hide: after a
 // logout private objects are invisible, and SoftHSM shows a token whose files were
 // taken away as empty.
-func (c *connection) confirmAbsence(s session) error {
+func (c *connection) confirmAbsence(ctx context.Context, s session) error {
+	defer c.mod.lockConf(ctx, syscall.LOCK_SH)()
 	if _, err := c.api.tokenInfo(c.pool.slot); err != nil {
 		return err
 	}
@@ -150,12 +154,12 @@ func (c *connection) confirmAbsence(s session) error {
 
 // resolve returns the handle of the backing key and what it is good for, from
 // the cache or the token. The anchor is held.
-func (c *connection) resolve(s session, id hsm.KeyID) (baseKey, error) {
+func (c *connection) resolve(ctx context.Context, s session, id hsm.KeyID) (baseKey, error) {
 	if b, ok := c.keys.baseKey(id); ok {
 		return b, nil
 	}
 	mark := c.keys.mark()
-	h, ok, err := c.findKey(s, id)
+	h, ok, err := c.findKey(ctx, s, id)
 	if err != nil {
 		return baseKey{}, err
 	}

@@ -36,6 +36,9 @@
 // Everything is safe for concurrent use. If its context can end, a call runs on a
 // goroutine of its own and is left to finish there when the caller gives up.
 //
+// Processes that use one SoftHSM configuration take turns at logging in, by a lock
+// on the configuration file; otherwise they share the token freely.
+//
 // # Not done here
 //
 // No fork without exec after Open: the child would share the sessions. No two

@@ -86,7 +86,7 @@ func (t *token) GenerateKey(ctx context.Context, id hsm.KeyID, label string) err
 	job := func(ctx context.Context) error {
 		return t.attempt(ctx, op, func(ctx context.Context, c *connection) error {
 			return c.withSession(ctx, func(s session) error {
-				_, exists, err := c.findKey(s, id)
+				_, exists, err := c.findKey(ctx, s, id)
 				if err != nil || (exists && sent) {
 					return err
 				}
@@ -134,7 +134,7 @@ func (t *token) HasKey(ctx context.Context, id hsm.KeyID) (bool, error) {
 	job := func(ctx context.Context) error {
 		return t.attempt(ctx, op, func(ctx context.Context, c *connection) error {
 			return c.withSession(ctx, func(s session) (err error) {
-				_, found, err = c.findKey(s, id)
+				_, found, err = c.findKey(ctx, s, id)
 				return err
 			})
 		})
@@ -172,7 +172,7 @@ func (c *connection) destroyKey(ctx context.Context, s session, id hsm.KeyID, se
 			return ctx.Err()
 		}
 	}
-	h, ok, err := c.findKey(s, id)
+	h, ok, err := c.findKey(ctx, s, id)
 	switch {
 	case err != nil:
 		return err

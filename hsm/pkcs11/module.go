@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	p11 "github.com/miekg/pkcs11"
@@ -107,7 +108,7 @@ func (m *module) start(ctx context.Context, cfg Config, through func(cryptoki) c
 		return err
 	}
 	defer m.gate.unlock()
-	if err := m.initialize(); err != nil {
+	if err := m.initialize(ctx); err != nil {
 		return moduleError(fmt.Errorf("%s: %w", m.path, err), initHint(m.conf))
 	}
 	m.libName, err = m.api.library()
@@ -143,12 +144,13 @@ func (m *module) sameSettings(cfg Config) error {
 }
 
 // initialize calls C_Initialize in a new generation. The gate is locked.
-func (m *module) initialize() error {
+func (m *module) initialize(ctx context.Context) error {
 	if m.conf != "" && os.Getenv(softHSMConfEnv) != m.conf {
 		if err := os.Setenv(softHSMConfEnv, m.conf); err != nil {
 			return err
 		}
 	}
+	defer m.lockConf(ctx, syscall.LOCK_EX)()
 	err := m.api.initialize(m.args)
 	m.foreign = isCall(err, p11.CKR_CRYPTOKI_ALREADY_INITIALIZED)
 	if err != nil && !m.foreign {
@@ -176,7 +178,15 @@ func (m *module) restart(ctx context.Context, gen uint64) error {
 	if !m.foreign {
 		_ = m.api.finalize() // a module in trouble may refuse; Initialize tells
 	}
-	return m.initialize()
+	return m.initialize(ctx)
+}
+
+// unshared reports whether only one token uses the module, so that a restart
+// disturbs nobody.
+func (m *module) unshared() bool {
+	registry.Lock()
+	defer registry.Unlock()
+	return m.refs == 1
 }
 
 // release gives the module up; the last user finalises it.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	p11 "github.com/miekg/pkcs11"
 
@@ -101,6 +102,7 @@ func (m *module) initializeToken(ctx context.Context, pin []byte, label string) 
 		return err
 	}
 	defer m.gate.unlock()
+	defer m.lockConf(ctx, syscall.LOCK_EX)()
 	if _, _, err := (selection{label: label}).locate(m.api); !isTokenNotFound(err) {
 		if err == nil {
 			err = &hsm.Error{Op: "ProvisionSoftHSM", Kind: hsm.KindKeyExists, Err: fmt.Errorf("there is a token labelled %q", label)}

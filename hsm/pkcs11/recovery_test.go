@@ -23,6 +23,7 @@ func TestEveryFailureClassHasItsCure(t *testing.T) {
 		classPolicy:  {finds: 1},
 		classLogin:   {opens: 2, finds: 1, logins: 1},
 		classFatal:   {opens: 2, finds: 1, logins: 1, inits: 1},
+		classGone:    {opens: 2, finds: 1, logins: 1, inits: 1},
 	}
 	for rv, cl := range classes {
 		want, ok := oneOf[cl]

@@ -21,7 +21,7 @@ func (t *token) reader(ctx context.Context, c *connection, id subID) (*subKey, e
 		if sub, ok = c.keys.get(id); ok {
 			return nil // made while we waited for the anchor
 		}
-		base, err := c.resolve(s, id.key)
+		base, err := c.resolve(ctx, s, id.key)
 		if err != nil {
 			return err
 		}
@@ -46,7 +46,7 @@ func (t *token) writer(ctx context.Context, c *connection, id hsm.KeyID) (*subKe
 		if sub, ok = c.keys.writer(id); ok {
 			return nil
 		}
-		base, err := c.resolve(s, id)
+		base, err := c.resolve(ctx, s, id)
 		if err != nil {
 			return err
 		}

@@ -82,16 +82,24 @@ func (t *token) open(ctx context.Context, through func(cryptoki) cryptoki) error
 		return err
 	}
 	t.mod = mod
-	err = t.attempt(ctx, "Open", func(ctx context.Context, c *connection) error {
-		found, err := probe(ctx, c)
-		t.caps, t.local = found.caps, found.latency < localLatency
-		t.shape.Store(&found.shape)
-		return err
-	})
+	err = t.attempt(ctx, "Open", t.probe)
+	if isTokenNotFound(err) && mod.unshared() {
+		if err = t.awaitToken(ctx, err); err == nil {
+			err = t.attempt(ctx, "Open", t.probe)
+		}
+	}
 	if err != nil {
 		t.closed.Store(true)
 		_ = t.shut(context.WithoutCancel(ctx))
 	}
+	return err
+}
+
+// probe fills in what Open finds out.
+func (t *token) probe(ctx context.Context, c *connection) error {
+	found, err := probe(ctx, c)
+	t.caps, t.local = found.caps, found.latency < localLatency
+	t.shape.Store(&found.shape)
 	return err
 }
 
