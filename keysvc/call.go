@@ -22,11 +22,10 @@ type call struct {
 	scope  store.Scope
 	now    time.Time
 
-	params     audit.Params
-	response   audit.Params
-	additional audit.Params
-	resources  []audit.Resource
-	secrets    [][]byte // wiped if the call fails after all
+	params    audit.Params
+	response  audit.Params
+	resources []audit.Resource
+	secrets   [][]byte // wiped if the call fails after all
 }
 
 // serve is the choke point of the service: it runs an operation and records it,

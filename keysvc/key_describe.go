@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 AWS still answers with the deprecated member.
+
 package keysvc
 
 import (

@@ -164,12 +164,8 @@ func (f *fixture) decrypts(blob []byte, text string, encryptionContext map[strin
 	return out
 }
 
-// setState puts a key into a state that no operation reaches.
-func (f *fixture) setState(id string, state types.KeyState) {
-	f.t.Helper()
-	f.edit(id, func(k *store.Key) { k.State = state })
-}
-
+// edit changes a stored key behind the service's back, for states that no
+// operation reaches.
 func (f *fixture) edit(id string, edit func(*store.Key)) {
 	f.t.Helper()
 	err := f.config.Store.Update(f.ctx(), func(tx store.Tx) error {

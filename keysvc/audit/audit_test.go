@@ -416,6 +416,42 @@ func TestReplacedFileIsNoticed(t *testing.T) {
 	wantIntact(t, l.config.Path, 2)
 }
 
+func TestMovedTrailIsContinuedInANewFile(t *testing.T) {
+	for name, move := range map[string]func(path string) error{
+		"moved":   func(path string) error { return os.Rename(path, path+".1") },
+		"removed": os.Remove,
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newTrail(t, Config{})
+			appendAll(t, l, "a", "b")
+			if err := move(l.config.Path); err != nil {
+				t.Fatal(err)
+			}
+			l.looked = time.Now().Add(-lookEvery)
+			appendAll(t, l, "c", "d")
+			wantIntact(t, l.config.Path, 2)
+			if name == "moved" {
+				wantIntact(t, l.config.Path+".1", 2)
+			}
+		})
+	}
+	t.Run("directory gone", func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "audit")
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		l := newTrail(t, Config{Path: filepath.Join(dir, "audit.jsonl")})
+		appendAll(t, l, "a")
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		l.looked = time.Now().Add(-lookEvery)
+		if err := l.Append(t.Context(), event("b")); kindOf(err) != KindIO {
+			t.Errorf("append gives %v", err)
+		}
+	})
+}
+
 func TestFollowSeesRecordsAsTheyCome(t *testing.T) {
 	l := newTrail(t, Config{})
 	appendAll(t, l, "old")

@@ -19,5 +19,8 @@
 // process has written since. A line that a crash left unfinished is moved to a
 // file of its own beside the trail, and a record says so.
 //
+// When the file is moved or removed, each process begins a new trail at the path
+// within a second.
+//
 // Concurrency: a [File] may be used by any number of goroutines.
 package audit

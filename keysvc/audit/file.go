@@ -42,17 +42,19 @@ type Config struct {
 const (
 	defaultLockTimeout = 5 * time.Second
 	syncDelay          = 500 * time.Millisecond
+	lookEvery          = time.Second // how soon a moved trail is noticed
 )
 
 // File is a [Log] in one file that several processes append to.
 type File struct {
 	config Config
-	file   *os.File
 	flush  *flusher
 
 	// turn is held (by whoever has taken its element) over the members below
 	// and the file's lock. It is a channel so that waiting honours a context.
 	turn   chan struct{}
+	file   *os.File
+	looked time.Time // when the path was last seen to lead to file
 	end    int64 // the file's size after the last append that tail knows of
 	tail   tail
 	buf    []byte
@@ -70,13 +72,17 @@ func Open(config Config) (*File, error) {
 	if config.Now == nil {
 		config.Now = time.Now
 	}
-	f, err := os.OpenFile(config.Path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+	f, err := openTrail(config.Path)
 	if err != nil {
 		return nil, &Error{Op: "open", Path: config.Path, Kind: KindIO, Err: err}
 	}
-	l := &File{config: config, file: f, turn: make(chan struct{}, 1), end: -1, flush: newFlusher(f)}
+	l := &File{config: config, file: f, turn: make(chan struct{}, 1), looked: time.Now(), end: -1, flush: newFlusher(f)}
 	l.turn <- struct{}{}
 	return l, nil
+}
+
+func openTrail(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 }
 
 // Append implements [Log].
@@ -124,6 +130,9 @@ func (l *File) appendLocked(ctx context.Context, body []byte) error {
 	if l.closed {
 		return l.fail("append", KindClosed, os.ErrClosed)
 	}
+	if err := l.reopenIfMoved(); err != nil {
+		return l.fail("open", KindIO, err)
+	}
 	if err := l.lock(ctx); err != nil {
 		return err
 	}
@@ -132,6 +141,28 @@ func (l *File) appendLocked(ctx context.Context, body []byte) error {
 		return err
 	}
 	return l.write(body)
+}
+
+// reopenIfMoved begins a new trail when the file was moved or removed, as log
+// rotation does. It looks once a second.
+func (l *File) reopenIfMoved() error {
+	if time.Since(l.looked) < lookEvery {
+		return nil
+	}
+	have, err := l.file.Stat()
+	if err != nil {
+		return err
+	}
+	if want, err := os.Stat(l.config.Path); err == nil && os.SameFile(have, want) {
+		l.looked = time.Now()
+		return nil
+	}
+	f, err := openTrail(l.config.Path)
+	if err != nil {
+		return err
+	}
+	l.file, l.looked, l.end = f, time.Now(), -1
+	return l.flush.replace(f)
 }
 
 // lock takes the file's lock, waiting for other processes at most LockTimeout.
@@ -184,7 +215,7 @@ func (l *File) Close() error {
 		<-l.turn
 		l.closed = true
 		l.turn <- struct{}{}
-		err = errors.Join(l.flush.close(), l.file.Close())
+		err = l.flush.close()
 	})
 	if err != nil {
 		return l.fail("sync", KindIO, err)

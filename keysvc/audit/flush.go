@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"os"
 	"sync"
 	"time"
@@ -12,7 +13,8 @@ import (
 // flusher syncs a file to disk: soon after a write, or now, with concurrent
 // callers of now sharing a sync.
 type flusher struct {
-	file *os.File
+	fileMu sync.RWMutex // held for reading during a sync; mu is not taken under it
+	file   *os.File     // owned: closed when replaced and by close
 
 	mu    sync.Mutex
 	timer *time.Timer // armed while something waits to be synced soon
@@ -105,10 +107,23 @@ func (f *flusher) run() {
 }
 
 func (f *flusher) sync() error {
+	f.fileMu.RLock()
+	defer f.fileMu.RUnlock()
 	return os.NewSyscallError("fdatasync", unix.Fdatasync(int(f.file.Fd())))
 }
 
-// close syncs what is pending. No more calls of soon and now may follow.
+// replace syncs and closes the file and goes on with another one.
+func (f *flusher) replace(file *os.File) error {
+	err := f.sync()
+	f.fileMu.Lock()
+	defer f.fileMu.Unlock()
+	old := f.file
+	f.file = file
+	return errors.Join(err, old.Close())
+}
+
+// close syncs what is pending and closes the file. No more calls of soon and now
+// may follow.
 func (f *flusher) close() error {
 	f.mu.Lock()
 	if f.timer != nil && f.timer.Stop() {
@@ -117,5 +132,5 @@ func (f *flusher) close() error {
 	f.timer, f.shut = nil, true
 	f.mu.Unlock()
 	f.done.Wait()
-	return f.sync()
+	return errors.Join(f.sync(), f.file.Close())
 }
