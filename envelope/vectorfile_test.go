@@ -36,10 +36,53 @@ func readVector(t *testing.T, path string) *vector {
 		}
 		v.fields[key] = append(v.fields[key], value)
 	}
-	if v.body, err = hex.DecodeString(strings.ReplaceAll(body, "\n", "")); err != nil {
+	if v.body, err = decodeBody(body); err != nil {
 		t.Fatalf("%s: %v", path, err)
 	}
 	return v
+}
+
+// decodeBody decodes lines of hex; *n stands for n bytes of zeros.
+func decodeBody(s string) ([]byte, error) {
+	var body []byte
+	for line := range strings.Lines(s) {
+		line = strings.TrimSpace(line)
+		if count, ok := strings.CutPrefix(line, "*"); ok {
+			n, err := strconv.Atoi(count)
+			if err != nil {
+				return nil, err
+			}
+			body = append(body, make([]byte, n)...)
+			continue
+		}
+		b, err := hex.DecodeString(line)
+		if err != nil {
+			return nil, err
+		}
+		body = append(body, b...)
+	}
+	return body, nil
+}
+
+// encodeBody is the inverse of decodeBody.
+func encodeBody(body []byte) string {
+	const width = 32
+	var out strings.Builder
+	for len(body) > 0 {
+		zeros := 0
+		for zeros < len(body) && body[zeros] == 0 {
+			zeros++
+		}
+		if zeros >= 2*width {
+			fmt.Fprintf(&out, "*%d\n", zeros)
+			body = body[zeros:]
+			continue
+		}
+		n := min(width, len(body))
+		fmt.Fprintf(&out, "%x\n", body[:n])
+		body = body[n:]
+	}
+	return out.String()
 }
 
 // get returns the one value of a key.

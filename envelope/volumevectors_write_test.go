@@ -45,6 +45,9 @@ func TestWriteVolumeVectors(t *testing.T) {
 	w.volumeFiles()
 	w.renameLogs()
 	w.mounts()
+	w.files()
+	w.forgedFiles()
+	w.crashedFiles()
 }
 
 // with sets what all following vectors have in common, as pairs of key and value.
@@ -63,11 +66,8 @@ func (w *vectorWriter) write(format, name, expect, comment string, body []byte, 
 	for i := 0; i < len(all); i += 2 {
 		fmt.Fprintf(&b, "%s: %v\n", all[i], all[i+1])
 	}
-	for i := 0; i < len(body); i += 32 {
-		if i == 0 {
-			b.WriteByte('\n')
-		}
-		b.WriteString(hex.EncodeToString(body[i:min(i+32, len(body))]) + "\n")
+	if len(body) > 0 {
+		b.WriteString("\n" + encodeBody(body))
 	}
 	path := filepath.Join(vectorDir, format+"-"+name+".txt")
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
