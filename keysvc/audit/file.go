@@ -55,7 +55,7 @@ type File struct {
 	turn   chan struct{}
 	file   *os.File
 	looked time.Time // when the path was last seen to lead to file
-	end    int64 // the file's size after the last append that tail knows of
+	end    int64     // the file's size after the last append that tail knows of
 	tail   tail
 	buf    []byte
 	closed bool

@@ -17,11 +17,18 @@ const pollEvery = 100 * time.Millisecond
 //
 // It must be used by one goroutine at a time.
 type Reader struct {
-	path    string
-	file    *os.File
-	in      *bufio.Reader
-	partial []byte // of a line that isn't complete yet
+	path  string
+	file  *os.File
+	lines lines
 }
+
+// lines reads complete lines; what follows the last one waits to be completed.
+type lines struct {
+	in      *bufio.Reader
+	partial []byte
+}
+
+func newLines(r io.Reader) lines { return lines{in: bufio.NewReaderSize(r, 64<<10)} }
 
 // OpenReader opens a trail for reading. It needs no lock.
 func OpenReader(path string) (*Reader, error) {
@@ -29,16 +36,16 @@ func OpenReader(path string) (*Reader, error) {
 	if err != nil {
 		return nil, &Error{Op: "read", Path: path, Kind: KindIO, Err: err}
 	}
-	return &Reader{path: path, file: f, in: bufio.NewReaderSize(f, 64<<10)}, nil
+	return &Reader{path: path, file: f, lines: newLines(f)}, nil
 }
 
 // Next returns the next record, or io.EOF behind the last complete one; it may
 // be called again then. A line that is no record gives an [*Error] of
 // KindDamaged, and the next call goes on behind it.
 func (r *Reader) Next() (Record, error) {
-	line, err := r.line()
+	line, err := r.lines.next()
 	if err != nil {
-		return Record{}, err
+		return Record{}, r.fail(err)
 	}
 	record, err := ParseRecord(line)
 	var e *Error
@@ -48,20 +55,26 @@ func (r *Reader) Next() (Record, error) {
 	return record, err
 }
 
-// line returns the next complete line without its newline.
-func (r *Reader) line() ([]byte, error) {
+// fail gives an error of the file its place; io.EOF stays as it is.
+func (r *Reader) fail(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.EOF
+	}
+	return &Error{Op: "read", Path: r.path, Kind: KindIO, Err: err}
+}
+
+// next returns the next complete line without its newline, or io.EOF.
+func (l *lines) next() ([]byte, error) {
 	for {
-		piece, err := r.in.ReadSlice('\n')
-		r.partial = append(r.partial, piece...)
+		piece, err := l.in.ReadSlice('\n')
+		l.partial = append(l.partial, piece...)
 		switch {
 		case err == nil:
-			line := bytes.TrimSuffix(r.partial, []byte("\n"))
-			r.partial = nil
+			line := bytes.TrimSuffix(l.partial, []byte("\n"))
+			l.partial = nil
 			return line, nil
-		case errors.Is(err, io.EOF):
-			return nil, io.EOF
 		case !errors.Is(err, bufio.ErrBufferFull):
-			return nil, &Error{Op: "read", Path: r.path, Kind: KindIO, Err: err}
+			return nil, err
 		}
 	}
 }
@@ -86,10 +99,10 @@ func (r *Reader) Follow(ctx context.Context) (Record, error) {
 // wants new ones only.
 func (r *Reader) SkipToEnd() error {
 	for {
-		if _, err := r.line(); errors.Is(err, io.EOF) {
+		if _, err := r.lines.next(); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
-			return err
+			return r.fail(err)
 		}
 	}
 }

@@ -35,12 +35,20 @@ func Verify(path string) (*Report, error) {
 		return nil, err
 	}
 	defer r.Close()
+	report, err := verifyLines(&r.lines)
+	if err != nil {
+		return nil, r.fail(err)
+	}
+	return report, nil
+}
+
+func verifyLines(in *lines) (*Report, error) {
 	var report Report
 	expected := genesis()
 	for {
-		line, err := r.line()
+		line, err := in.next()
 		if errors.Is(err, io.EOF) {
-			report.Unfinished = len(r.partial)
+			report.Unfinished = len(in.partial)
 			return &report, nil
 		}
 		if err != nil {
