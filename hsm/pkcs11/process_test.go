@@ -7,7 +7,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/kmsfs/kmsfs/hsm"
 )
@@ -28,6 +30,13 @@ func TestMain(m *testing.M) {
 }
 
 func childMain(job []string) error {
+	if job[0] == "open" {
+		for range 8 {
+			if err := childMain([]string{"", job[1], job[2]}); err != nil {
+				return err
+			}
+		}
+	}
 	ctx := context.Background()
 	tok, err := Open(ctx, Config{TokenLabel: "kmsfs test", PIN: PIN(testPIN), SoftHSMConf: job[1]})
 	if err != nil {
@@ -122,6 +131,28 @@ func TestProcessesShareAToken(t *testing.T) {
 	}
 }
 
+// TestProcessesOpenATokenAtOnce: SoftHSM writes to the token at each login.
+func TestProcessesOpenATokenAtOnce(t *testing.T) {
+	b := newBench(t, nil)
+	var children []*exec.Cmd
+	for range 6 {
+		c := b.child("open", b.id)
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		children = append(children, c)
+	}
+	for range 50 {
+		_, err := b.Wrap(t.Context(), hsm.NewKeyID(), b.plain, testAAD)
+		wantKind(t, err, hsm.KindKeyNotFound)
+	}
+	for _, c := range children {
+		if err := c.Wait(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestTokenTakenAway moves the token's files away and back: a key must not seem to
 // be destroyed because the token is away.
 func TestTokenTakenAway(t *testing.T) {
@@ -160,4 +191,33 @@ func (b *breaker) skipPause() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.until = b.until.Add(-longPause)
+}
+
+// TestOpenWaitsForItsTurn holds the lock that another process would hold while it
+// logs in.
+func TestOpenWaitsForItsTurn(t *testing.T) {
+	cfg := newSoftHSM(t)
+	other := &module{conf: cfg.SoftHSMConf}
+	unlock := other.lockConf(t.Context(), syscall.LOCK_EX)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := Open(ctx, cfg)
+	wantKind(t, err, hsm.KindCanceled)
+	opened := make(chan error)
+	go func() {
+		tok, err := Open(context.Background(), cfg)
+		if err == nil {
+			err = tok.Close()
+		}
+		opened <- err
+	}()
+	select {
+	case err := <-opened:
+		t.Fatalf("it didn't wait: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	unlock()
+	if err := <-opened; err != nil {
+		t.Error(err)
+	}
 }

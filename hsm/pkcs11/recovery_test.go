@@ -293,90 +293,6 @@ func TestAPassingGeneralErrorIsNotAForgery(t *testing.T) {
 	}
 }
 
-func TestDeadlineEndsTheWaitForAHangingModule(t *testing.T) {
-	for _, function := range []string{fnDecrypt, "C_FindObjects", "C_DeriveKey"} {
-		t.Run(function, func(t *testing.T) {
-			b := newBench(t, nil)
-			b.local = false
-			release := make(chan struct{})
-			b.f.inject(rule{function: function, times: 1, hang: release})
-			b.Forget(b.id)
-			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
-			defer cancel()
-			start := time.Now()
-			wantKind(t, b.unwrap(ctx), hsm.KindCanceled)
-			if d := time.Since(start); d > 5*time.Second {
-				t.Errorf("waited %v", d)
-			}
-			close(release)
-			if err := b.unwrap(t.Context()); err != nil {
-				t.Errorf("after the module answered: %v", err)
-			}
-		})
-	}
-}
-
-func TestDeadlineEndsTheWaitForASession(t *testing.T) {
-	cfg := newSoftHSM(t)
-	cfg.MaxSessions = 1
-	tok, f, err := openFaulty(t, cfg, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	release := make(chan struct{})
-	f.inject(rule{function: "C_GenerateRandom", times: 1, hang: release})
-	first := make(chan error)
-	go func() { first <- tok.Random(context.Background(), make([]byte, 8)) }()
-	for f.count("C_GenerateRandom") == 0 {
-		time.Sleep(time.Millisecond)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
-	defer cancel()
-	wantKind(t, tok.Random(ctx, make([]byte, 8)), hsm.KindCanceled)
-	close(release)
-	if err := <-first; err != nil {
-		t.Error(err)
-	}
-}
-
-func TestWrongPINIsTriedOnce(t *testing.T) {
-	for _, m := range modules {
-		cfg := m.make(t)
-		cfg.PIN = PIN("wrong")
-		_, f, err := openFaulty(t, cfg, nil)
-		wantKind(t, err, hsm.KindPIN)
-		if n := f.count("C_Login"); n != 1 {
-			t.Errorf("%s: logged in %d times", m.name, n)
-		}
-		var e interface{ Hint() string }
-		if !asHint(err, &e) || e.Hint() == "" {
-			t.Errorf("%s: no hint", m.name)
-		}
-		cfg.PIN = PIN(testPIN)
-		if _, _, err := openFaulty(t, cfg, nil); err != nil {
-			t.Errorf("%s: with the right PIN: %v", m.name, err)
-		}
-	}
-}
-
-func TestRefusedPINIsLatched(t *testing.T) {
-	b := newBench(t, nil)
-	b.f.inject(rule{function: "C_Login", times: 1, rv: p11.CKR_PIN_INCORRECT})
-	b.conn.Load().broken.Store(true)
-	for range 5 {
-		wantKind(t, b.unwrap(t.Context()), hsm.KindPIN)
-	}
-	if n := b.f.count("C_Login"); n != 1 {
-		t.Errorf("logged in %d times with a refused PIN", n)
-	}
-}
-
-func asHint(err error, target *interface{ Hint() string }) bool {
-	e, ok := err.(interface{ Hint() string })
-	*target = e
-	return ok
-}
-
 func TestTwoTokensShareARestart(t *testing.T) {
 	b := newBench(t, nil)
 	b.local = false
@@ -392,5 +308,18 @@ func TestTwoTokensShareARestart(t *testing.T) {
 	}
 	if n := b.f.count("C_Initialize"); n != 1 {
 		t.Errorf("initialised %d times, want 1", n)
+	}
+}
+
+func TestTokenThatIsMissedForAMomentIsFound(t *testing.T) {
+	b := newBench(t, nil)
+	b.local = false
+	b.f.inject(rule{function: fnDecrypt, times: 1, rv: p11.CKR_TOKEN_NOT_PRESENT})
+	b.f.inject(rule{function: "C_Initialize", times: 2, rv: p11.CKR_GENERAL_ERROR})
+	if err := b.unwrap(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := b.f.count("C_Initialize"); n != 3 {
+		t.Errorf("initialised %d times, want 3", n)
 	}
 }

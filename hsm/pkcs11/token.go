@@ -21,13 +21,14 @@ type token struct {
 	pin PIN
 	now func() time.Time
 
-	caps   hsm.Capabilities // set by Open
-	local  bool             // set by Open: calls are too short to be worth handing off
-	shape  atomic.Pointer[keyShape]
-	direct directCounter
-	conn   atomic.Pointer[connection]
-	closed atomic.Bool
-	life   gate // operations are readers; Close is the writer
+	caps    hsm.Capabilities // set by Open
+	local   bool             // set by Open: calls are too short to be worth handing off
+	library string           // set by Open
+	shape   atomic.Pointer[keyShape]
+	direct  directCounter
+	conn    atomic.Pointer[connection]
+	closed  atomic.Bool
+	life    gate // operations are readers; Close is the writer
 	// collecting is true while a goroutine destroys garbage.
 	collecting atomic.Bool
 
@@ -81,7 +82,7 @@ func (t *token) open(ctx context.Context, through func(cryptoki) cryptoki) error
 	if err != nil {
 		return err
 	}
-	t.mod = mod
+	t.mod, t.library = mod, mod.libName
 	err = t.attempt(ctx, "Open", t.probe)
 	if isTokenNotFound(err) && mod.unshared() {
 		if err = t.awaitToken(ctx, err); err == nil {
@@ -105,7 +106,7 @@ func (t *token) probe(ctx context.Context, c *connection) error {
 
 // Info implements hsm.Token.
 func (t *token) Info() hsm.Info {
-	info := hsm.Info{Module: t.mod.path, Library: t.mod.libName}
+	info := hsm.Info{Module: t.mod.path, Library: t.library}
 	if c := t.conn.Load(); c != nil {
 		info.Label, info.Serial = trimField(c.info.Label), trimField(c.info.SerialNumber)
 		info.Manufacturer, info.Model = trimField(c.info.ManufacturerID), trimField(c.info.Model)
@@ -154,7 +155,7 @@ func (t *token) disconnect(ctx context.Context) {
 		return
 	}
 	defer t.mod.gate.unlock()
-	c := t.conn.Swap(nil)
+	c := t.conn.Load() // stays, for Info
 	if c != nil && c.gen == t.mod.gen && !t.mod.shutdown {
 		c.close()
 	}
