@@ -31,7 +31,9 @@ type file struct {
 	image []byte
 	key   []byte
 	root  *root
-	size  uint64
+
+	size, used, end, messages uint64
+	epoch                     uint32
 
 	inline  []byte
 	height  int
@@ -149,9 +151,12 @@ func loadRoot(image, key []byte, r *root) (*file, error) {
 		return nil, err
 	}
 	le := binary.LittleEndian
-	f := &file{image: image, key: key, root: r, size: le.Uint64(b), height: int(b[40])}
-	used, end, count, rest := le.Uint64(b[8:]), le.Uint64(b[16:]), int(le.Uint16(b[42:])), b[48:]
-	if f.size > 1<<44 || end < 2 || end > 1<<40 || used > end-2 || le.Uint32(b[24:]) > 65535 || f.height > 5 ||
+	f := &file{
+		image: image, key: key, root: r, size: le.Uint64(b), used: le.Uint64(b[8:]), end: le.Uint64(b[16:]),
+		epoch: le.Uint32(b[24:]), messages: le.Uint64(b[32:]), height: int(b[40]),
+	}
+	count, rest := int(le.Uint16(b[42:])), b[48:]
+	if f.size > 1<<44 || f.end < 2 || f.end > 1<<40 || f.used > f.end-2 || f.epoch > 65535 || f.height > 5 ||
 		!zeros(b[28:32]) || !zeros(b[44:48]) {
 		return nil, corrupt
 	}
@@ -208,14 +213,8 @@ func (f *file) read(out, entry []byte, height int, index uint64) error {
 	if (page+1)*pageSize > uint64(len(f.image)) {
 		return corrupt
 	}
-	purpose, aad := "block", append([]byte("block"), byte(height))
-	if height > 0 {
-		purpose, aad = "tree", append([]byte("tree\x00"), byte(height))
-	}
-	aad = binary.LittleEndian.AppendUint64(aad, index)
-	sealed := append(bytes.Clone(f.image[page*pageSize:(page+1)*pageSize]), entry[20:36]...)
-	key := subkey(f.key, f.root.page[32:48], purpose, entry[6], entry[7], 0, 0)
-	plain, err := open(key, entry[8:20], sealed, aad)
+	sealed := f.image[page*pageSize : (page+1)*pageSize]
+	plain, err := openPage(f.key, f.root.page[32:48], entry, sealed, height, index)
 	if err != nil {
 		return err
 	}
@@ -228,15 +227,27 @@ func (f *file) read(out, entry []byte, height int, index uint64) error {
 	return nil
 }
 
-// readBelow reads the entries of a tag page.
-func (f *file) readBelow(out, p []byte, height int, index uint64) error {
+// openPage opens a data block (height 0) or tag page with the epoch, nonce and tag of its entry.
+func openPage(key, file, entry, sealed []byte, height int, index uint64) ([]byte, error) {
+	purpose, aad := "block", append([]byte("block"), 0)
+	if height > 0 {
+		purpose, aad = "tree", append([]byte("tree\x00"), byte(height))
+	}
+	aad = binary.LittleEndian.AppendUint64(aad, index)
+	k := subkey(key, file, purpose, entry[6], entry[7], 0, 0)
+	plain, err := open(k, entry[8:20], append(bytes.Clone(sealed), entry[20:36]...), aad)
+	if err != nil || height == 0 {
+		return plain, err
+	}
 	le := binary.LittleEndian
-	if string(p[:4]) != "KTAG" || int(p[4]) != height || !zeros(p[5:8]) || le.Uint64(p[8:]) != index || !zeros(p[24:64]) {
-		return corrupt
+	if string(plain[:4]) != "KTAG" || int(plain[4]) != height || !zeros(plain[5:8]) || le.Uint64(plain[8:]) != index || !zeros(plain[24:64]) {
+		return nil, corrupt
 	}
-	if err := checkEntries(p[64:]); err != nil {
-		return err
-	}
+	return plain, checkEntries(plain[64:])
+}
+
+// readBelow reads what the entries of a tag page lead to.
+func (f *file) readBelow(out, p []byte, height int, index uint64) error {
 	for i := range fanOut {
 		if err := f.read(out, p[64+i*entrySize:], height-1, index*fanOut+uint64(i)); err != nil {
 			return err

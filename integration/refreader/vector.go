@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 )
 
@@ -63,6 +64,10 @@ var checks = map[string]func(t *vector, v *volume) error{
 	"volume-file": checkVolumeFile,
 	"rename-log":  checkRenameLog,
 	"mounts":      checkMounts,
+	"root-page":   checkRootPage,
+	"tag-page":    checkTagPage,
+	"data-block":  checkBlock,
+	"file":        checkFile,
 }
 
 // checkVectorFile reads one vector and compares.
@@ -77,7 +82,7 @@ func checkVectorFile(path string) error {
 		key, value, _ := strings.Cut(line, ": ")
 		t.fields[key] = append(t.fields[key], value)
 	}
-	if t.body, err = hex.DecodeString(strings.ReplaceAll(body, "\n", "")); err != nil {
+	if t.body, err = decodeBody(body); err != nil {
 		return err
 	}
 	check := checks[t.get("format")]
@@ -89,6 +94,27 @@ func checkVectorFile(path string) error {
 		return err
 	}
 	return check(t, v)
+}
+
+// decodeBody decodes lines of hex; *n stands for n zero bytes.
+func decodeBody(s string) ([]byte, error) {
+	var body []byte
+	for _, line := range strings.Fields(s) {
+		if count, ok := strings.CutPrefix(line, "*"); ok {
+			n, err := strconv.Atoi(count)
+			if err != nil {
+				return nil, err
+			}
+			body = append(body, make([]byte, n)...)
+			continue
+		}
+		b, err := hex.DecodeString(line)
+		if err != nil {
+			return nil, err
+		}
+		body = append(body, b...)
+	}
+	return body, nil
 }
 
 // get returns the values of a key, one per line.
