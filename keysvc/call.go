@@ -38,7 +38,8 @@ func serve[In, Out any](s *Service, ctx context.Context, op *operation, in *In, 
 	}
 	out, err := run(c, in)
 	failure := c.failure(err)
-	if auditErr := s.config.Audit.Append(ctx, c.event(failure)); auditErr != nil {
+	// A caller that gives up doesn't keep its call out of the record.
+	if auditErr := s.config.Audit.Append(context.WithoutCancel(ctx), c.event(failure)); auditErr != nil {
 		s.config.Logger.Error("the call can't be recorded and fails", "operation", op.name, "error", auditErr)
 		failure = c.failure(internal(auditErr))
 	}

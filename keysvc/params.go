@@ -82,5 +82,5 @@ func (s *Service) serviceEvent(ctx context.Context, name string, k *keySnapshot,
 		RecipientAccountID:  k.Account,
 	}
 	event.Stamp(s.config.Now())
-	return s.config.Audit.Append(ctx, event)
+	return s.config.Audit.Append(context.WithoutCancel(ctx), event)
 }

@@ -70,7 +70,7 @@ func TestEveryCallIsRecordedOnce(t *testing.T) {
 	from := newTemplate(t)
 	for op, attempt := range attempts {
 		for _, state := range []types.KeyState{types.KeyStateEnabled, types.KeyStatePendingDeletion} {
-			s := from.subject(t, state)
+			s := from.subject(newService(t), state)
 			_ = attempt(s)
 			name := strings.TrimSuffix(strings.TrimSuffix(op, "Source"), "Target")
 			if strings.HasPrefix(op, "ReEncrypt") {

@@ -33,7 +33,8 @@ const (
 type Config struct {
 	Path string // the file; its directory must exist
 	Sync Sync
-	// LockTimeout bounds the wait for another process's lock; 0 means 5 s.
+	// LockTimeout bounds the wait for other appenders and then for another
+	// process's lock; 0 means 5 s.
 	LockTimeout time.Duration
 	// Now is the clock for the package's own records; nil means time.Now.
 	Now func() time.Time
@@ -121,10 +122,8 @@ func encode(event *Event) ([]byte, error) {
 }
 
 func (l *File) appendLocked(ctx context.Context, body []byte) error {
-	select {
-	case <-l.turn:
-	case <-ctx.Done():
-		return l.fail("append", KindBusy, ctx.Err())
+	if err := l.takeTurn(ctx); err != nil {
+		return err
 	}
 	defer func() { l.turn <- struct{}{} }()
 	if l.closed {
@@ -141,6 +140,25 @@ func (l *File) appendLocked(ctx context.Context, body []byte) error {
 		return err
 	}
 	return l.write(body)
+}
+
+// takeTurn waits for this process's other appenders, at most LockTimeout.
+func (l *File) takeTurn(ctx context.Context) error {
+	select {
+	case <-l.turn:
+		return nil
+	default:
+	}
+	timeout := time.NewTimer(l.config.LockTimeout)
+	defer timeout.Stop()
+	select {
+	case <-l.turn:
+		return nil
+	case <-timeout.C:
+		return l.fail("append", KindBusy, context.DeadlineExceeded)
+	case <-ctx.Done():
+		return l.fail("append", KindBusy, ctx.Err())
+	}
 }
 
 // reopenIfMoved begins a new trail when the file was moved or removed, as log
