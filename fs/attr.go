@@ -25,32 +25,39 @@ func fillAttr(out *fuse.Attr, st *unix.Stat_t) {
 
 // stat describes in as an application should see it.
 func (s *fileSystem) stat(in *inode, out *fuse.Attr) error {
-	if of := in.open.Load(); of != nil {
-		var st unix.Stat_t
-		if err := of.store.Stat(&st); err == nil {
-			fillAttr(out, &st)
-			in.plainAttr(out, of)
-			return nil
-		}
+	if of, done := in.borrow(); of != nil {
+		defer done()
+		return statOpen(of, out)
 	}
-	p, ok := s.tree.where(in)
-	if !ok && in != s.tree.root {
-		return syscall.ESTALE
+	p, d, done, err := s.locate(in)
+	if g := s.tree.ghostOf(in); g != nil && errors.Is(err, syscall.ESTALE) {
+		return s.statGhost(in, g, out)
 	}
-	d, err := s.dirOf(in, p)
 	if err != nil {
 		return err
 	}
-	defer s.dirs.release(d)
+	defer done()
 	return s.statAt(in, d, p, out)
 }
 
-// dirOf returns the directory to name in from: its parent, or itself for the root.
-func (s *fileSystem) dirOf(in *inode, p place) (*dirHandle, error) {
-	if in == s.tree.root {
-		return s.dir(in)
+// locate returns a place of in and its open directory (for the root: itself and the empty name).
+// The place stays valid until done is called.
+func (s *fileSystem) locate(in *inode) (p place, d *dirHandle, done func(), err error) {
+	s.names.RLock()
+	p, ok := s.tree.where(in)
+	switch {
+	case ok:
+		d, err = s.dir(p.dir)
+	case in == s.tree.root:
+		d, err = s.dir(in)
+	default:
+		err = syscall.ESTALE
 	}
-	return s.dir(p.dir)
+	if err != nil {
+		s.names.RUnlock()
+		return p, nil, nil, err
+	}
+	return p, d, func() { s.dirs.release(d); s.names.RUnlock() }, nil
 }
 
 func (s *fileSystem) statAt(in *inode, d *dirHandle, p place, out *fuse.Attr) error {
@@ -75,27 +82,37 @@ func (s *fileSystem) complete(in *inode, d *backing.Dir, p place, st *unix.Stat_
 		}
 		out.Size = uint64(len(target))
 	case unix.S_IFREG:
+		if of, done := in.borrow(); of != nil {
+			defer done()
+			of.plainAttr(out)
+			return nil
+		}
 		size, err := s.sizeOf(in, d, p.store)
 		if err != nil {
 			return err
 		}
 		out.Size = uint64(size)
-		if of := in.open.Load(); of != nil {
-			in.plainAttr(out, of)
-		}
 	}
+	return nil
+}
+
+// statOpen describes a file in use, also when its last name is gone.
+func statOpen(of *openFile, out *fuse.Attr) error {
+	var st unix.Stat_t
+	if err := of.store.Stat(&st); err != nil {
+		return err
+	}
+	fillAttr(out, &st)
+	of.plainAttr(out)
 	return nil
 }
 
 // plainAttr overrides what only the open file knows: its size and the time of its last change,
 // which our own delayed writes must not move.
-func (in *inode) plainAttr(out *fuse.Attr, of *openFile) {
+func (of *openFile) plainAttr(out *fuse.Attr) {
 	out.Size = uint64(of.file.Size())
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if in.file.mtimeKnown {
-		out.Mtime, out.Mtimensec = uint64(in.file.mtime.Sec), uint32(in.file.mtime.Nsec)
-	}
+	mtime := of.mtime.Load()
+	out.Mtime, out.Mtimensec = uint64(mtime.Sec), uint32(mtime.Nsec)
 }
 
 // sizeOf returns the plaintext size of a regular file without its key: from memory, from the hint

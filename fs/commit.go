@@ -47,10 +47,8 @@ func (s *fileSystem) settle(in *inode, of *openFile) {
 			in.file.hinted = size
 		}
 	}
-	if in.file.mtimeKnown {
-		if err := of.store.Utimens(unix.Timespec{Nsec: unix.UTIME_OMIT}, in.file.mtime); err != nil {
-			s.log.Warn("modification time not kept", "file", in.file.id.String(), "err", err)
-		}
+	if err := of.store.Utimens(unix.Timespec{Nsec: unix.UTIME_OMIT}, *of.mtime.Load()); err != nil {
+		s.log.Warn("modification time not kept", "file", in.file.id.String(), "err", err)
 	}
 }
 

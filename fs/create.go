@@ -81,9 +81,11 @@ func (s *fileSystem) newFile(d *dirHandle, p place, f *backing.File, key *envelo
 	in := s.tree.enter(p, &st, envelope.DirID{})
 	s.tree.pin(in)
 	in.mu.Lock()
-	in.file = fileState{id: id, sizeKnown: true, hinted: -1, slots: table, slotsKnown: true, mtime: st.Mtim, mtimeKnown: true}
+	in.file = fileState{id: id, sizeKnown: true, hinted: -1, slots: table, slotsKnown: true}
 	in.since = time.Now()
-	in.open.Store(&openFile{file: file, store: f, handles: 1})
+	of := &openFile{file: file, store: f, handles: 1}
+	of.mtime.Store(&st.Mtim)
+	in.open.Store(of)
 	in.mu.Unlock()
 	s.committer.opened(in)
 	in.xattrs.Store(xattrNone)

@@ -14,9 +14,9 @@
 // whatever is read from it is authenticated under the volume key or the file's key before it is
 // used. What a change behind the mount's back leads to is in docs/threat-model.md.
 //
-// Concurrency: FUSE requests run in parallel. Lock order: renames.mu, dirStream.mu, inode.mu,
-// foldQueue.mu, tree.mu, then the leaf locks (dirCache.mu, committer.mu, dirStreams.mu). Two inodes are never
-// locked at once. Only renames.mu, dirStream.mu and inode.mu are held across system calls, and none
+// Concurrency: FUSE requests run in parallel. Lock order: renames.mu, dirStream.mu,
+// fileSystem.names, inode.mu, foldQueue.mu, tree.mu, then the leaf locks (dirCache.mu, committer.mu, dirStreams.mu). Two inodes are never
+// locked at once. Only renames.mu, dirStream.mu, names and inode.mu are held across system calls, and none
 // across a call to the key service.
 //
 // Not here: key policy, audit and the HSM (package keysvc), the format of a file (package

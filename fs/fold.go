@@ -1,7 +1,9 @@
 package fs
 
 import (
+	"errors"
 	"sync"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -89,32 +91,43 @@ func (q *foldQueue) tidy(s *fileSystem) {
 
 // dropOldSlots stages the table without the slots of the names that a file no longer has.
 func (s *fileSystem) dropOldSlots(in *inode) error {
-	p, ok := s.tree.where(in)
-	if !ok {
-		return nil
-	}
-	d, err := s.dir(p.dir)
+	p, d, done, err := s.locate(in)
 	if err != nil {
-		return err
+		return lostName(err)
 	}
-	defer s.dirs.release(d)
+	defer done()
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if err := s.loadSlots(in, d.Dir, p.store); err != nil {
 		return err
 	}
-	t := keepSlots(in.file.slots, func(sl *envelope.Slot) bool { return !sl.Dropping })
+	t := s.neededSlots(in)
 	if len(t.Slots) == len(in.file.slots.Slots) {
 		return nil
 	}
-	if err := s.stage(in, d.Dir, p.store, in.file.id, t); err != nil {
+	if err := s.stage(in, d.Dir, p.store, t); err != nil {
 		return err
 	}
-	in.file.slots = t
 	if of := in.open.Load(); of != nil {
 		s.foldInto(in, of)
 	}
 	return nil
+}
+
+// lostName turns the error for an inode without a name into none: its slots went with it.
+func lostName(err error) error {
+	if errors.Is(err, syscall.ESTALE) {
+		return nil
+	}
+	return err
+}
+
+// neededSlots returns a file's slots without those of names that it no longer has, one version
+// later; in.mu is held. A slot of a present name stays although it is to be dropped: its rename is
+// still under way.
+func (s *fileSystem) neededSlots(in *inode) envelope.SlotTable {
+	paths, _ := s.tree.paths(in)
+	return keepSlots(in.file.slots, func(sl *envelope.Slot) bool { return !sl.Dropping || s.serves(sl, paths) })
 }
 
 // foldAll moves all staged key slots into their headers. The flush before makes every newest root
@@ -161,21 +174,17 @@ func (s *fileSystem) requeue(staged map[*inode]bool) {
 
 // fold writes the slot table of one file into its header.
 func (s *fileSystem) fold(in *inode) error {
-	p, ok := s.tree.where(in)
-	if !ok {
-		return nil // its last name is gone
-	}
-	d, err := s.dir(p.dir)
+	p, d, done, err := s.locate(in)
 	if err != nil {
-		return err
+		return lostName(err)
 	}
-	defer s.dirs.release(d)
+	defer done()
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if err := s.loadSlots(in, d.Dir, p.store); err != nil {
 		return err
 	}
-	t := keepSlots(in.file.slots, func(sl *envelope.Slot) bool { return !sl.Dropping })
+	t := s.neededSlots(in)
 	area, err := s.vol.crypto.SealSlots(in.file.id, t)
 	if err != nil {
 		return err
@@ -204,6 +213,9 @@ func (s *fileSystem) foldClosed(in *inode, d *dirHandle, name string, area []byt
 	if err != nil {
 		return err
 	}
+	if !roots.Settled(s.vol.mounts.Unclean) {
+		return errUnsettled
+	}
 	var st unix.Stat_t
 	if err := f.Stat(&st); err != nil {
 		return err
@@ -216,17 +228,17 @@ func (s *fileSystem) foldClosed(in *inode, d *dirHandle, name string, area []byt
 	return f.Utimens(unix.Timespec{Nsec: unix.UTIME_OMIT}, st.Mtim)
 }
 
+// errUnsettled keeps the slots in the attribute: which root page is the right one is known only
+// with the file's key, at its next open.
+var errUnsettled = errors.New("the file was last written by a mount that did not end cleanly")
+
 // unstage removes the attribute of a file whose header is durable, unless it was staged again.
 func (s *fileSystem) unstage(in *inode) {
-	p, ok := s.tree.where(in)
-	if !ok {
-		return
-	}
-	d, err := s.dir(p.dir)
+	p, d, done, err := s.locate(in)
 	if err != nil {
 		return
 	}
-	defer s.dirs.release(d)
+	defer done()
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if s.folds.queued(in) {

@@ -22,6 +22,7 @@ type inode struct {
 	pins     int               // references this package holds: open files, fold queue
 	names    []place           // where it is known to be; a directory has one, the root none
 	children map[string]*inode // directories: known entries by plaintext name
+	ghost    *ghost            // what is left of it without a name
 	dirID    envelope.DirID    // directories; set once, before the inode is reachable
 
 	// xattrs tells whether the object may carry extended attributes of the user's: it spares a
@@ -55,8 +56,15 @@ type fileState struct {
 	slotsKnown bool
 	staged     bool // the store's attribute holds a newer table than the header
 
-	mtime      unix.Timespec // what the application should see, while in use
-	mtimeKnown bool
+}
+
+// ghost is an object whose last name was removed while the kernel still refers to it: a process
+// that has just looked the name up may yet open it, as on any other filesystem.
+type ghost struct {
+	stat  unix.Stat_t   // as it was, with no links
+	path  string        // its last path
+	seq   uint64        // the rename log sequence that path stands for
+	store *backing.File // regular files; closed when the kernel forgets the inode
 }
 
 // openFile is a regular file in use: its key is held.
@@ -66,6 +74,27 @@ type openFile struct {
 	handles int // guarded by inode.mu
 	writers int // guarded by inode.mu
 	dirty   atomic.Bool
+
+	// mtime is the last change as the application should see it: this package writes later.
+	mtime atomic.Pointer[unix.Timespec]
+
+	// users is held for reading by requests that the kernel does not order before the last close,
+	// and for writing by the last close. inode.mu is never taken under it.
+	users sync.RWMutex
+}
+
+// borrow returns the open file, nil when in is not in use; call done afterwards.
+func (in *inode) borrow() (of *openFile, done func()) {
+	of = in.open.Load()
+	if of == nil {
+		return nil, nil
+	}
+	of.users.RLock()
+	if in.open.Load() != of {
+		of.users.RUnlock()
+		return nil, nil
+	}
+	return of, of.users.RUnlock
 }
 
 func (in *inode) isDir() bool     { return in.kind == unix.S_IFDIR }

@@ -70,15 +70,20 @@ func (s *fileSystem) linkAt(in *inode, fd *dirHandle, from place, td *dirHandle,
 func (s *fileSystem) addSlot(in *inode, d *dirHandle, p place, slot envelope.Slot) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	t := keepSlots(in.file.slots, func(sl *envelope.Slot) bool { return sl.Tag != slot.Tag && !sl.Dropping })
+	if err := s.loadSlots(in, d.Dir, p.store); err != nil {
+		return err // a last close may have dropped them since wrapFor
+	}
+	paths, _ := s.tree.paths(in)
+	t := keepSlots(in.file.slots, func(sl *envelope.Slot) bool {
+		return sl.Tag != slot.Tag && (!sl.Dropping || s.serves(sl, paths))
+	})
 	if pathSlots(&t) >= maxLinks {
 		return syscall.EMLINK
 	}
 	t.Slots = append(t.Slots, slot)
-	if err := s.stage(in, d.Dir, p.store, in.file.id, t); err != nil {
+	if err := s.stage(in, d.Dir, p.store, t); err != nil {
 		return err
 	}
-	in.file.slots = t
 	s.folds.add(in)
 	return nil
 }
@@ -107,26 +112,42 @@ func (s *fileSystem) unlink(dir *inode, name string) error {
 	if err := d.Stat(p.store, &st); err != nil {
 		return err
 	}
-	if err := d.Unlink(p.store); err != nil {
+	in := s.tree.child(dir, name)
+	var last *ghost
+	if st.Nlink <= 1 {
+		last = s.newGhost(d, p, &st)
+	}
+	if err := s.removeName(p, last, func() error { return d.Unlink(p.store) }); err != nil {
 		return err
 	}
 	s.dropLong(d, p)
-	in := s.tree.child(dir, name)
-	if in != nil && in.isRegular() && st.Nlink > 1 {
+	if in != nil && in.isRegular() && last == nil {
 		s.dropSlotOf(in, p)
 	}
-	s.tree.remove(p, st.Nlink <= 1)
+	return nil
+}
+
+// removeName removes a name from the store and from memory as one step. last is what will be left
+// of the object when it is its last name.
+func (s *fileSystem) removeName(p place, last *ghost, remove func() error) error {
+	s.names.Lock()
+	defer s.names.Unlock()
+	if err := remove(); err != nil {
+		last.close()
+		return err
+	}
+	s.tree.remove(p, last)
 	return nil
 }
 
 // dropSlotOf marks the slot of a name that a file no longer has; it is dropped in the background.
 func (s *fileSystem) dropSlotOf(in *inode, p place) {
 	path, _ := s.tree.path(p.dir, p.name)
-	other, d, err := s.otherName(in, p)
+	other, d, done, err := s.locate(in)
 	if err != nil {
 		return // no other name is known: the slot fits no path and is harmless
 	}
-	defer s.dirs.release(d)
+	defer done()
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if err := s.loadSlots(in, d.Dir, other.store); err != nil {
@@ -138,23 +159,6 @@ func (s *fileSystem) dropSlotOf(in *inode, p place) {
 		in.file.slots = t
 		s.folds.put(in, true)
 	}
-}
-
-// otherName returns a known name of in that is not p, and its open directory.
-func (s *fileSystem) otherName(in *inode, p place) (place, *dirHandle, error) {
-	s.tree.mu.RLock()
-	var other place
-	for _, q := range in.names {
-		if q != p {
-			other = q
-		}
-	}
-	s.tree.mu.RUnlock()
-	if other.dir == nil {
-		return other, nil, syscall.ENOENT
-	}
-	d, err := s.dir(other.dir)
-	return other, d, err
 }
 
 // Rmdir implements fuse.RawFileSystem.
@@ -184,15 +188,18 @@ func (s *fileSystem) rmdir(dir *inode, name string) error {
 	if !in.isDir() {
 		return syscall.ENOTDIR
 	}
+	var st unix.Stat_t
+	if err := d.Stat(p.store, &st); err != nil {
+		return err
+	}
 	if err := s.clearIdentity(in); err != nil {
 		return err
 	}
-	if err := d.Rmdir(p.store); err != nil {
+	if err := s.removeName(p, s.newGhost(d, p, &st), func() error { return d.Rmdir(p.store) }); err != nil {
 		s.restoreIdentity(in, p)
 		return err
 	}
 	s.dropLong(d, p)
-	s.tree.remove(p, true)
 	s.dirs.drop(in)
 	return nil
 }

@@ -49,8 +49,11 @@ func (s *fileSystem) place(dir *inode, name string) (place, error) {
 	return place{dir: dir, name: name, store: sn.name}, err
 }
 
-// enter makes the inode at p known and describes it.
+// enter makes the inode at p known and describes it. Names do not change meanwhile: the kernel
+// revalidates a name without locking its directory.
 func (s *fileSystem) enter(d *dirHandle, p place, out *fuse.EntryOut) (*inode, error) {
+	s.names.RLock()
+	defer s.names.RUnlock()
 	var st unix.Stat_t
 	if err := d.Stat(p.store, &st); err != nil {
 		return nil, err

@@ -2,6 +2,8 @@ package fs
 
 import (
 	"errors"
+	"runtime"
+	"slices"
 	"syscall"
 	"time"
 
@@ -44,7 +46,7 @@ func (s *fileSystem) truncateOnOpen(in *inode, killPriv bool) error {
 	if err := of.file.Truncate(0); err != nil {
 		return err
 	}
-	s.wrote(in, of, true)
+	s.wrote(of, true)
 	if killPriv {
 		return dropPrivileges(of.store)
 	}
@@ -61,21 +63,29 @@ func (s *fileSystem) acquire(in *inode, writer bool) error {
 		if !again {
 			return err
 		}
+		runtime.Gosched()
 	}
 }
 
-// tryAcquire is one attempt. again says that the file was written and closed by others while the
-// key service was asked, so that what was read of it is old.
+// tryAcquire is one attempt. again says that others opened, wrote, closed or renamed the file
+// meanwhile, so that what was read of it is old. The paths are read first: a slot for an old path
+// outlives the rename, one for a new path is there before it.
 func (s *fileSystem) tryAcquire(in *inode, writer bool) (again bool, err error) {
+	before := s.momentOf(in)
 	c, err := s.look(in)
 	if err != nil {
-		return false, err
+		if s.momentOf(in).differs(before) {
+			return true, nil
+		}
+		return false, s.openFailed(in, err)
 	}
 	defer c.close()
-	paths, _ := s.tree.paths(in)
-	slot, at := s.match(&c.slots, paths)
+	slot, at := s.match(&c.slots, before.paths)
 	if slot == nil {
-		return false, s.misplaced(in, paths)
+		if s.momentOf(in).differs(before) {
+			return true, nil
+		}
+		return false, s.misplaced(in, before.paths)
 	}
 	key, err := s.vol.unwrap(slot, at)
 	if err != nil {
@@ -83,6 +93,25 @@ func (s *fileSystem) tryAcquire(in *inode, writer bool) (again bool, err error) 
 	}
 	defer key.Wipe()
 	return s.hold(in, c, key, writer)
+}
+
+// moment is what tells whether a file changed hands while it was looked at.
+type moment struct {
+	paths   []string
+	closes  uint64
+	version uint32 // of the slots in memory, 0 when they are not known
+	open    bool
+}
+
+func (s *fileSystem) momentOf(in *inode) moment {
+	paths, _ := s.tree.slotPaths(in)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return moment{paths: paths, closes: in.file.closes, version: in.file.slots.Version, open: in.open.Load() != nil}
+}
+
+func (m moment) differs(o moment) bool {
+	return m.closes != o.closes || m.version != o.version || m.open != o.open || !slices.Equal(m.paths, o.paths)
 }
 
 // misplaced explains why none of a file's slots fits.
@@ -119,16 +148,8 @@ func (s *fileSystem) look(in *inode) (*candidate, error) {
 		return c, nil
 	}
 	in.mu.Unlock()
-	p, ok := s.tree.where(in)
-	if !ok {
-		return nil, syscall.ESTALE
-	}
-	d, err := s.dir(p.dir)
-	if err != nil {
-		return nil, err
-	}
-	defer s.dirs.release(d)
-	if c.store, err = d.Open(p.store, s.vol.ro); err != nil {
+	var err error
+	if c.store, err = s.openStore(in, s.vol.ro); err != nil {
 		return nil, err
 	}
 	if c.head, err = s.vol.readHead(c.store); err != nil {
@@ -136,7 +157,34 @@ func (s *fileSystem) look(in *inode) (*candidate, error) {
 		return nil, err
 	}
 	c.slots = c.head.slots
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.file.slotsKnown && in.file.slots.Version > c.slots.Version {
+		c.slots = in.file.slots
+	}
 	return c, nil
+}
+
+// openStore opens the file that keeps in, and makes sure that it is that one.
+func (s *fileSystem) openStore(in *inode, readOnly bool) (*backing.File, error) {
+	p, d, done, err := s.locate(in)
+	if errors.Is(err, syscall.ESTALE) {
+		return s.tree.openGhost(in)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	f, err := d.Open(p.store, readOnly)
+	if err != nil {
+		return nil, err
+	}
+	var st unix.Stat_t
+	if err := f.Stat(&st); err != nil || st.Ino != in.ino {
+		f.Close()
+		return nil, syscall.ESTALE
+	}
+	return f, nil
 }
 
 // hold takes the handle: it opens the file unless another open did so meanwhile.
@@ -180,12 +228,12 @@ func (s *fileSystem) openHeld(in *inode, c *candidate, key *envelope.DataKey) (*
 		file.Wipe()
 		return nil, err
 	}
-	if !in.file.slotsKnown || c.slots.Version >= in.file.slots.Version {
+	if !in.file.slotsKnown || c.head.slots.Version > in.file.slots.Version {
 		in.setHead(c.head)
 	}
 	in.file.size, in.file.sizeKnown = file.Size(), true
-	in.file.mtime, in.file.mtimeKnown = st.Mtim, true
 	of := &openFile{file: file, store: c.store}
+	of.mtime.Store(&st.Mtim)
 	c.store = nil
 	in.since = time.Now()
 	in.open.Store(of)
@@ -213,6 +261,9 @@ func (s *fileSystem) foldInto(in *inode, of *openFile) {
 
 // openFailed logs what a wrong key or a damaged file means.
 func (s *fileSystem) openFailed(in *inode, err error) error {
+	if errors.Is(err, syscall.ESTALE) {
+		return err // its name is gone: the kernel looks again
+	}
 	paths, _ := s.tree.paths(in)
 	s.log.Warn("file cannot be opened", "volume", s.vol.id.String(), "paths", paths, "cause", err)
 	return newError("open", first(paths), err)
@@ -283,13 +334,14 @@ func (s *fileSystem) dropHeld(in *inode, of *openFile) {
 		in.file.durable = seq
 	}
 	in.file.closes++
-	in.file.mtimeKnown = false
 	if !in.file.staged {
 		in.file.slotsKnown, in.file.slots = false, envelope.SlotTable{}
 	}
 	in.open.Store(nil)
+	of.users.Lock()
 	of.file.Wipe()
 	of.store.Close()
+	of.users.Unlock()
 	s.committer.closed(in)
 	s.tree.unpin(in)
 }

@@ -31,7 +31,7 @@ type move struct {
 	fd, td   *dirHandle // directories of from and to
 	flags    uint
 	src, dst *inode // dst is nil when nothing is at to
-	dstGone  bool   // the rename takes dst's last name
+	dstLast  *ghost // what is left of dst when the rename takes its last name
 	seq      uint64 // new rename log sequence, 0 when no directory moves
 }
 
@@ -167,22 +167,40 @@ func (m *move) stageOne(in *inode, d *dirHandle, from, to place, undo *[]func())
 // swap makes the rename in the store.
 func (m *move) swap() error {
 	if m.dst != nil && !m.exchange() {
-		m.dstGone = m.dst.isDir() || m.lastName()
+		m.dstLast = m.lastName()
 	}
 	if m.dst != nil && m.dst.isDir() && !m.exchange() {
 		return m.overDir()
 	}
-	return m.fd.Rename(m.from.store, m.td.Dir, m.to.store, m.flags)
+	return m.renameStore()
 }
 
-func (m *move) lastName() bool {
-	var st unix.Stat_t
-	return m.td.Stat(m.to.store, &st) == nil && st.Nlink <= 1
-}
-
-// done brings what is known in memory in line with the store.
-func (m *move) done() {
+// renameStore changes the names in the store and in memory as one step.
+func (m *move) renameStore() error {
+	m.s.names.Lock()
+	defer m.s.names.Unlock()
+	if err := m.fd.Rename(m.from.store, m.td.Dir, m.to.store, m.flags); err != nil {
+		m.dstLast.close()
+		return err
+	}
 	m.s.tree.move(m.from, m.to, m.exchange(), m.seq)
+	if m.dstLast != nil {
+		m.s.tree.replaced(m.dst, m.dstLast)
+	}
+	return nil
+}
+
+// lastName returns what will be left of dst when the name at to is its last.
+func (m *move) lastName() *ghost {
+	var st unix.Stat_t
+	if m.dst == nil || m.td.Stat(m.to.store, &st) != nil || !m.dst.isDir() && st.Nlink > 1 {
+		return nil
+	}
+	return m.s.newGhost(m.td, m.to, &st)
+}
+
+// done settles what was staged, after the rename.
+func (m *move) done() {
 	for _, in := range []*inode{m.src, m.dst} {
 		if in == nil || in == m.dst && !m.exchange() {
 			continue
@@ -194,12 +212,7 @@ func (m *move) done() {
 			m.s.folds.put(in, true)
 		}
 	}
-	if m.dst == nil || m.exchange() {
-		return
-	}
-	if m.dstGone {
-		m.s.tree.replaced(m.dst)
-	} else if m.dst.isRegular() {
+	if m.dst != nil && !m.exchange() && m.dstLast == nil && m.dst.isRegular() {
 		m.s.dropSlotOf(m.dst, m.to)
 	}
 }
@@ -213,16 +226,20 @@ func (s *fileSystem) stageSlot(in *inode, d *dirHandle, from, to place) (undo fu
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	before := in.file.slots
-	t := keepSlots(before, func(sl *envelope.Slot) bool { return sl.Tag == tag || !sl.Dropping && sl.Tag != slot.Tag })
+	if err := s.loadSlots(in, d.Dir, from.store); err != nil {
+		return nil, err // a last close may have dropped them since wrapFor
+	}
+	paths, _ := s.tree.paths(in)
+	t := keepSlots(in.file.slots, func(sl *envelope.Slot) bool {
+		return sl.Tag != slot.Tag && (!sl.Dropping || s.serves(sl, paths))
+	})
 	for i := range t.Slots {
 		t.Slots[i].Dropping = t.Slots[i].Dropping || t.Slots[i].Tag == tag
 	}
 	t.Slots = append(t.Slots, slot)
-	if err := s.stage(in, d.Dir, from.store, in.file.id, t); err != nil {
+	if err := s.stage(in, d.Dir, from.store, t); err != nil {
 		return nil, err
 	}
-	in.file.slots = t
 	s.folds.add(in)
 	return func() { s.unstageSlot(in, d, from, slot.Tag, tag) }, nil
 }
@@ -231,17 +248,19 @@ func (s *fileSystem) stageSlot(in *inode, d *dirHandle, from, to place) (undo fu
 func (s *fileSystem) unstageSlot(in *inode, d *dirHandle, from place, added, kept [16]byte) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	err := s.loadSlots(in, d.Dir, from.store)
 	t := keepSlots(in.file.slots, func(sl *envelope.Slot) bool { return sl.Tag != added })
 	for i := range t.Slots {
 		if t.Slots[i].Tag == kept {
 			t.Slots[i].Dropping = false
 		}
 	}
-	if err := s.stage(in, d.Dir, from.store, in.file.id, t); err != nil {
-		s.log.Warn("key slot of a failed rename left behind", "file", in.file.id.String(), "err", err)
-		return
+	if err == nil {
+		err = s.stage(in, d.Dir, from.store, t)
 	}
-	in.file.slots = t
+	if err != nil {
+		s.log.Warn("key slot of a failed rename left behind", "file", in.file.id.String(), "err", err)
+	}
 }
 
 // wrapFor asks the key service to wrap a file's key for another path. tag is that of the slot that

@@ -122,7 +122,7 @@ func (m *move) overDir() error {
 	if err := m.s.clearIdentity(m.dst); err != nil {
 		return err
 	}
-	err := m.fd.Rename(m.from.store, m.td.Dir, m.to.store, m.flags)
+	err := m.renameStore()
 	if err != nil {
 		m.s.restoreIdentity(m.dst, m.to)
 	}

@@ -16,9 +16,15 @@ import (
 type fileSystem struct {
 	fuse.RawFileSystem
 
-	vol        *volume
-	tree       *tree
+	vol  *volume
+	tree *tree
+
+	// names is held for reading by whoever resolves an inode to a place and then uses that place in
+	// the store, and for writing from a change of names in the store until the tree knows of it.
+	names sync.RWMutex
+
 	dirs       *dirCache
+	rootDir    *dirHandle // held for the whole mount
 	renames    *renames
 	streams    dirStreams
 	folds      foldQueue
@@ -72,7 +78,7 @@ func (s *fileSystem) keepRoot(root *inode) error {
 	if err != nil {
 		return newError("mount", s.vol.info.Backing, err)
 	}
-	s.dirs.put(root, d)
+	s.rootDir = s.dirs.put(root, d)
 	return nil
 }
 
@@ -174,6 +180,7 @@ func (s *fileSystem) detach() error {
 		err = syncErr
 	}
 	s.renames.close()
+	s.dirs.release(s.rootDir)
 	s.dirs.closeAll()
 	if err != nil {
 		s.log.Error("not everything was written: files are checked at the next mount", "err", err)

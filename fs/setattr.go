@@ -1,7 +1,9 @@
 package fs
 
 import (
+	"errors"
 	"syscall"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
@@ -69,10 +71,11 @@ func (s *fileSystem) setTimes(in *inode, t metaTarget, a *fuse.SetAttrInCommon) 
 	if err := t.Utimens(atime, mtime); err != nil || !in.isRegular() || a.Valid&fuse.FATTR_MTIME == 0 {
 		return err
 	}
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if in.open.Load() != nil {
-		in.file.mtime, in.file.mtimeKnown = mtime, mtime.Nsec != unix.UTIME_NOW
+	if of := in.open.Load(); of != nil {
+		if mtime.Nsec == unix.UTIME_NOW {
+			mtime = unix.NsecToTimespec(time.Now().UnixNano())
+		}
+		of.mtime.Store(&mtime)
 	}
 	return nil
 }
@@ -107,18 +110,17 @@ func (n named) Utimens(atime, mtime unix.Timespec) error { return n.d.Utimens(n.
 
 // target returns what stands for in in the store; call done afterwards.
 func (s *fileSystem) target(in *inode) (t metaTarget, done func(), err error) {
-	if of := in.open.Load(); of != nil {
-		return of.store, func() {}, nil
+	if of, done := in.borrow(); of != nil {
+		return of.store, done, nil
 	}
-	p, ok := s.tree.where(in)
-	if !ok && in != s.tree.root {
-		return nil, nil, syscall.ESTALE
+	p, d, done, err := s.locate(in)
+	if g := s.tree.ghostOf(in); g != nil && errors.Is(err, syscall.ESTALE) {
+		return g.target(), func() {}, nil
 	}
-	d, err := s.dirOf(in, p)
 	if err != nil {
 		return nil, nil, err
 	}
-	return named{d, p.store}, func() { s.dirs.release(d) }, nil
+	return named{d, p.store}, done, nil
 }
 
 // setSize truncates a file. One that is not in use is opened for it: the key service is asked.
@@ -134,7 +136,7 @@ func (s *fileSystem) setSize(in *inode, size int64, killPriv bool) error {
 	if err := of.file.Truncate(size); err != nil {
 		return err
 	}
-	s.wrote(in, of, true)
+	s.wrote(of, true)
 	if killPriv {
 		return dropPrivileges(of.store)
 	}

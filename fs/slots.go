@@ -62,41 +62,65 @@ func (v *volume) stagedSlots(f *backing.File, h *fileHead) {
 // slot that a rename is about to drop counts only when no other fits.
 func (s *fileSystem) match(t *envelope.SlotTable, paths []string) (slot *envelope.Slot, at string) {
 	for _, dropping := range []bool{false, true} {
-		for _, p := range paths {
-			for i := range t.Slots {
-				sl := &t.Slots[i]
-				if sl.Kind != envelope.SlotPath || sl.Dropping != dropping {
-					continue
-				}
-				old := s.renames.pathAt(p, sl.LogSeq)
-				if s.vol.crypto.PathTag(old) == sl.Tag {
-					return sl, old
-				}
+		for i := range t.Slots {
+			sl := &t.Slots[i]
+			if sl.Dropping != dropping {
+				continue
+			}
+			if at, ok := s.wrappedAt(sl, paths); ok {
+				return sl, at
 			}
 		}
 	}
 	return nil, ""
 }
 
+// wrappedAt returns the path that a slot was wrapped under, when it belongs to one of paths.
+func (s *fileSystem) wrappedAt(sl *envelope.Slot, paths []string) (string, bool) {
+	if sl.Kind != envelope.SlotPath {
+		return "", false
+	}
+	for _, p := range paths {
+		at := s.renames.pathAt(p, sl.LogSeq)
+		if s.vol.crypto.PathTag(at) == sl.Tag {
+			return at, true
+		}
+	}
+	return "", false
+}
+
+// serves reports whether a slot belongs to one of paths.
+func (s *fileSystem) serves(sl *envelope.Slot, paths []string) bool {
+	_, ok := s.wrappedAt(sl, paths)
+	return ok
+}
+
 // stage writes a slot table where the next open finds it: into the extended attribute of name,
 // which journaling filesystems order before the rename that follows. Where the store has none,
 // the header itself is rewritten, behind a flush.
-func (s *fileSystem) stage(in *inode, d *backing.Dir, name string, id envelope.FileID, t envelope.SlotTable) error {
-	area, err := s.vol.crypto.SealSlots(id, t)
+// in.mu is held and in's slots were loaded.
+func (s *fileSystem) stage(in *inode, d *backing.Dir, name string, t envelope.SlotTable) error {
+	area, err := s.vol.crypto.SealSlots(in.file.id, t)
 	if err != nil {
 		return err
 	}
 	err = d.SetXattr(name, slotsAttr, area, 0)
-	if errors.Is(err, syscall.ENOTSUP) {
-		return s.rewriteHeader(in, d, name, area)
-	}
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.E2BIG) || errors.Is(err, syscall.ERANGE) {
-		return s.rewriteHeader(in, d, name, area)
+	switch {
+	case err == nil:
+		in.file.staged = true
+	case noXattrs(err):
+		err = s.rewriteHeader(in, d, name, area)
 	}
 	if err == nil {
-		in.file.staged = true
+		in.file.slots = t
 	}
 	return err
+}
+
+// noXattrs reports whether the store has no extended attributes, or no room for this one.
+func noXattrs(err error) bool {
+	return errors.Is(err, syscall.ENOTSUP) || errors.Is(err, syscall.ENOSPC) ||
+		errors.Is(err, syscall.E2BIG) || errors.Is(err, syscall.ERANGE)
 }
 
 // rewriteHeader puts a slot table into the header of a file; in.mu is held.

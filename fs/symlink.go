@@ -38,15 +38,11 @@ func (s *fileSystem) Readlink(_ <-chan struct{}, header *fuse.InHeader) ([]byte,
 	if in == nil {
 		return nil, fuse.Status(syscall.ESTALE)
 	}
-	p, ok := s.tree.where(in)
-	if !ok {
-		return nil, fuse.Status(syscall.ESTALE)
-	}
-	d, err := s.dir(p.dir)
+	p, d, done, err := s.locate(in)
 	if err != nil {
 		return nil, status(err)
 	}
-	defer s.dirs.release(d)
+	defer done()
 	target, err := s.readlink(d.Dir, p)
 	return []byte(target), status(err)
 }
@@ -78,9 +74,24 @@ func (m *move) moveSymlink() error {
 	if err := m.s.symlink(m.td, m.to, target, temp); err != nil {
 		return err
 	}
-	st, err := m.settleSymlink(temp)
-	if err != nil {
+	if err := m.likeOld(temp); err != nil {
 		m.td.Unlink(temp)
+		return err
+	}
+	return m.replaceSymlink(temp)
+}
+
+// replaceSymlink puts the new link in place of what is at to and removes the old one.
+func (m *move) replaceSymlink(temp string) error {
+	m.dstLast = m.lastName()
+	m.s.names.Lock()
+	defer m.s.names.Unlock()
+	if err := m.td.Rename(temp, m.td.Dir, m.to.store, m.flags); err != nil {
+		m.td.Unlink(temp)
+		return err
+	}
+	var st unix.Stat_t
+	if err := m.td.Stat(m.to.store, &st); err != nil {
 		return err
 	}
 	if err := m.fd.Unlink(m.from.store); err != nil {
@@ -88,31 +99,24 @@ func (m *move) moveSymlink() error {
 	}
 	m.s.tree.move(m.from, m.to, false, 0)
 	m.s.tree.renumber(m.src, st.Ino)
-	if m.dst != nil && m.dstGone {
-		m.s.tree.replaced(m.dst)
+	if m.dstLast != nil {
+		m.s.tree.replaced(m.dst, m.dstLast)
 	}
 	return nil
 }
 
-// settleSymlink gives the new link the old one's owner and times and renames it into place.
-func (m *move) settleSymlink(temp string) (*unix.Stat_t, error) {
+// likeOld gives the new link the old one's owner and times.
+func (m *move) likeOld(temp string) error {
 	var st unix.Stat_t
 	if err := m.fd.Stat(m.from.store, &st); err != nil {
-		return nil, err
+		return err
 	}
 	if m.s.euid == 0 {
 		if err := m.td.Chown(temp, int(st.Uid), int(st.Gid)); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	if err := m.td.Utimens(temp, st.Atim, st.Mtim); err != nil {
-		return nil, err
-	}
-	m.dstGone = m.dst != nil && m.lastName()
-	if err := m.td.Rename(temp, m.td.Dir, m.to.store, m.flags); err != nil {
-		return nil, err
-	}
-	return &st, m.td.Stat(m.to.store, &st)
+	return m.td.Utimens(temp, st.Atim, st.Mtim)
 }
 
 // tempName returns a name of this package's own that is not in use.

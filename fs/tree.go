@@ -112,9 +112,8 @@ func (t *tree) attach(in *inode, p place) {
 	p.dir.children[p.name] = in
 }
 
-// remove forgets the name at p. gone says that it was the object's last: its inode number may be
-// given to another object from now on.
-func (t *tree) remove(p place, gone bool) {
+// remove forgets the name at p. g is not nil when it was the object's last name.
+func (t *tree) remove(p place, g *ghost) {
 	t.mu.Lock()
 	in := p.dir.children[p.name]
 	if in == nil {
@@ -123,9 +122,7 @@ func (t *tree) remove(p place, gone bool) {
 	}
 	delete(p.dir.children, p.name)
 	in.removeName(p.dir, p.name)
-	if gone && t.byIno[in.ino] == in {
-		delete(t.byIno, in.ino)
-	}
+	t.bury(in, g)
 	dropped := t.reap(in)
 	t.mu.Unlock()
 	t.dropAll(dropped)
@@ -174,8 +171,8 @@ func (t *tree) unpin(in *inode) {
 	t.dropAll(dropped)
 }
 
-// reap removes in and then its ancestors as far as nothing refers to them, and returns the
-// directories among them; t.mu is held.
+// reap removes in and then its ancestors as far as nothing refers to them, and returns what it
+// removed; t.mu is held.
 func (t *tree) reap(in *inode) []*inode {
 	var dropped []*inode
 	for todo := []*inode{in}; len(todo) > 0; {
@@ -188,16 +185,17 @@ func (t *tree) reap(in *inode) []*inode {
 		}
 		t.detach(in)
 		delete(t.byID, in.id)
-		if in.isDir() {
-			dropped = append(dropped, in)
-		}
+		dropped = append(dropped, in)
 	}
 	return dropped
 }
 
-func (t *tree) dropAll(dirs []*inode) {
-	for _, d := range dirs {
-		t.drop(d)
+func (t *tree) dropAll(gone []*inode) {
+	for _, in := range gone {
+		if in.isDir() {
+			t.drop(in)
+		}
+		in.ghost.close()
 	}
 }
 
@@ -276,11 +274,9 @@ func (t *tree) move(from, to place, exchange bool, seq uint64) {
 }
 
 // replaced tells the tree that in lost its last name to a rename.
-func (t *tree) replaced(in *inode) {
+func (t *tree) replaced(in *inode, g *ghost) {
 	t.mu.Lock()
-	if t.byIno[in.ino] == in {
-		delete(t.byIno, in.ino)
-	}
+	t.bury(in, g)
 	dropped := t.reap(in)
 	t.mu.Unlock()
 	t.dropAll(dropped)

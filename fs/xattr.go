@@ -30,28 +30,25 @@ type object struct {
 	d    *dirHandle
 	name string
 	id   [16]byte
+	done func()
 }
 
-// object resolves an inode for an attribute operation; release o.d afterwards.
+// object resolves an inode for an attribute operation; call o.done afterwards.
 func (s *fileSystem) object(nodeid uint64) (*inode, object, error) {
 	in := s.tree.get(nodeid)
 	if in == nil {
 		return nil, object{}, syscall.ESTALE
 	}
-	p, ok := s.tree.where(in)
-	if !ok && in != s.tree.root {
-		return nil, object{}, syscall.ESTALE
-	}
-	d, err := s.dirOf(in, p)
+	p, d, done, err := s.locate(in)
 	if err != nil {
 		return nil, object{}, err
 	}
 	id, err := s.identity(in, d, p)
 	if err != nil {
-		s.dirs.release(d)
+		done()
 		return nil, object{}, err
 	}
-	return in, object{d: d, name: p.store, id: id}, nil
+	return in, object{d: d, name: p.store, id: id, done: done}, nil
 }
 
 // identity is a directory's or file's id; other objects carry no attributes of the user's.
@@ -99,7 +96,7 @@ func (s *fileSystem) GetXAttr(_ <-chan struct{}, header *fuse.InHeader, attr str
 	if err != nil {
 		return 0, status(err)
 	}
-	defer s.dirs.release(o.d)
+	defer o.done()
 	buf := make([]byte, maxXattr+256)
 	n, err := o.d.GetXattr(o.name, s.storeXattr(attr), buf)
 	if err != nil {
@@ -134,7 +131,7 @@ func (s *fileSystem) SetXAttr(_ <-chan struct{}, input *fuse.SetXAttrIn, attr st
 	if err != nil {
 		return status(err)
 	}
-	defer s.dirs.release(o.d)
+	defer o.done()
 	in.xattrs.Store(xattrSome)
 	sealed := s.vol.crypto.SealXattr(o.id, attr, data)
 	return status(o.d.SetXattr(o.name, s.storeXattr(attr), sealed, int(input.Flags)))
@@ -149,7 +146,7 @@ func (s *fileSystem) RemoveXAttr(_ <-chan struct{}, header *fuse.InHeader, attr 
 	if err != nil {
 		return status(err)
 	}
-	defer s.dirs.release(o.d)
+	defer o.done()
 	return status(o.d.RemoveXattr(o.name, s.storeXattr(attr)))
 }
 
@@ -165,7 +162,7 @@ func (s *fileSystem) ListXAttr(_ <-chan struct{}, header *fuse.InHeader, dest []
 	if err != nil {
 		return 0, status(err)
 	}
-	defer s.dirs.release(o.d)
+	defer o.done()
 	stored, err := o.d.ListXattr(o.name)
 	if errors.Is(err, syscall.ENOTSUP) {
 		return 0, fuse.OK

@@ -56,6 +56,15 @@ func regular(f *File) (*File, error) {
 	return f, nil
 }
 
+// Dup returns another descriptor of the same open file.
+func (f *File) Dup() (*File, error) {
+	fd, err := unix.FcntlInt(uintptr(f.fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &File{fd: fd, readOnly: f.readOnly}, nil
+}
+
 // ReadOnly reports whether the file was opened for reading only.
 func (f *File) ReadOnly() bool { return f.readOnly }
 
