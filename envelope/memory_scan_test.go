@@ -66,6 +66,7 @@ func scanMemory(t *testing.T, needles []needle) map[string]int {
 func scanRange(r io.Reader, needles []needle, found map[string]int) {
 	const overlap = KeySize - 1
 	buf := make([]byte, 1<<20)
+	defer clear(buf)
 	ones := bytes.Repeat([]byte{0xff}, len(buf))
 	kept := 0
 	for {
@@ -81,6 +82,7 @@ func scanRange(r io.Reader, needles []needle, found map[string]int) {
 			return
 		}
 		kept = copy(buf, buf[len(buf)-overlap:])
+		clear(buf[kept:]) // the inverted image of a needle is the key
 	}
 }
 
