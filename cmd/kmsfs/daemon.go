@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -27,11 +28,18 @@ type daemon struct {
 // serveAsDaemon is the life of the process that spawnDaemon started.
 func (a *app) serveAsDaemon(ctx context.Context, m mountRequest, pipe *os.File) error {
 	log := newLogger(os.Stderr, m.options.debug) // the log file
+	state, err := filepath.Abs(a.keyStateDir())
+	if err == nil {
+		a.stateDir = state
+	}
 	d, err := a.startMount(ctx, m, log, readSecretLine)
 	if err != nil {
 		log.Error("mount failed", "mountpoint", m.mountpoint, "error", err)
 		sendReady(pipe, err)
 		return &silentError{exitCode(err)}
+	}
+	if err := os.Chdir("/"); err != nil { // the daemon keeps no directory of the caller's busy
+		log.Warn("stays in the caller's directory", "error", err)
 	}
 	sendReady(pipe, nil)
 	return d.run(ctx)

@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
+	"time"
 )
 
 // kmsfs runs this program with args, shows the command, and returns what it printed.
@@ -30,6 +32,8 @@ func (l *lab) run1(ctx context.Context, args []string) (string, error) {
 	}
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", args...)
 	cmd.Args[0] = "kmsfs"
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // let it clean up
+	cmd.WaitDelay = 30 * time.Second
 	cmd.Env = append(os.Environ(), "KMSFS_STATE_DIR="+l.stateDir)
 	cmd.Stdin = l.app.ui.in
 	var out, errOut bytes.Buffer

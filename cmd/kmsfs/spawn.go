@@ -94,7 +94,7 @@ func daemonCommand(log, ready *os.File, pin []byte) (*exec.Cmd, error) {
 		return nil, err
 	}
 	cmd.Stdin = r
-	_, err = w.Write(append(pin, '\n')) // shorter than a pipe's buffer: does not block
+	_, err = w.Write(pin) // shorter than a pipe's buffer: does not block
 	clear(pin)
 	return cmd, errors.Join(err, w.Close())
 }

@@ -32,7 +32,7 @@ retired. A mount whose daemon died is cleared away too.`,
 			return a.umount(ctx, mountpoint)
 		},
 	}
-	c.Flags().DurationVar(&timeout, "timeout", time.Minute, "how long to wait for the daemon")
+	c.Flags().DurationVar(&timeout, "timeout", 5*time.Minute, "how long to wait for the daemon")
 	return c
 }
 
