@@ -25,8 +25,8 @@
 // Several processes share one store. A Service keeps what it has read of a key
 // and trusts it only while the store's generation, one memory load, is the one
 // that it was read at. So a key disabled in one process is refused by the next
-// call in every other, and a call on an unchanged key runs no query. When a key
-// is seen to have changed its state, the token forgets what it cached of it.
+// call in every other, and a call on an unchanged key runs no query but one a
+// second. When a key is seen to have changed its state, the token forgets what it cached of it.
 //
 // # Ciphertext
 //

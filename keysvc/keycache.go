@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/kmsfs/kmsfs/hsm"
 	"github.com/kmsfs/kmsfs/keysvc/store"
@@ -12,17 +13,33 @@ import (
 // maxCached bounds the cached keys and aliases; beyond it the cache starts anew.
 const maxCached = 8192
 
+// maxAge is how long what was read is trusted without asking the store again,
+// even if its generation hasn't changed: the bound on what a generation word
+// that was lost or restored from a backup can do.
+const maxAge = time.Second
+
 // keySnapshot is a key as the store had it at one generation. It isn't changed
 // after it was made, but for the grants, which are read when first needed.
 type keySnapshot struct {
 	store.Key
-	arn        string
-	generation uint64
-	grants     atomic.Pointer[[]store.Grant]
+	arn    string
+	read   reading
+	grants atomic.Pointer[[]store.Grant]
 }
 
 func newSnapshot(key store.Key, generation uint64) *keySnapshot {
-	return &keySnapshot{Key: key, arn: keyARN(key.Scope, key.ID), generation: generation}
+	return &keySnapshot{Key: key, arn: keyARN(key.Scope, key.ID), read: reading{generation, time.Now()}}
+}
+
+// reading is when something was read from the store.
+type reading struct {
+	generation uint64
+	at         time.Time
+}
+
+// fresh tells whether what was read is still what the store has.
+func (s *Service) fresh(r reading) bool {
+	return r.generation == s.config.Store.Generation() && time.Since(r.at) < maxAge
 }
 
 // owns tells whether a backing key is one of the key's materials.
@@ -41,8 +58,8 @@ type aliasRef struct {
 }
 
 type aliasTarget struct {
-	keyID      string
-	generation uint64
+	keyID string
+	read  reading
 }
 
 // keyCache holds snapshots. It doesn't know whether they are fresh: its user
@@ -110,7 +127,7 @@ func (c *keyCache) replace(k *keySnapshot) []store.Material {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	old := c.keys[k.Ref()]
-	if old != nil && old.generation > k.generation {
+	if old != nil && old.read.generation > k.read.generation {
 		return nil
 	}
 	if old == nil && len(c.keys) >= maxCached {

@@ -3,6 +3,7 @@ package keysvc
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/kmsfs/kmsfs/keysvc/store"
 
@@ -14,7 +15,7 @@ import (
 // exist or whose deletion is due.
 func (s *Service) lookup(ctx context.Context, ref store.KeyRef) (*keySnapshot, error) {
 	k := s.cache.key(ref)
-	if k == nil || k.generation != s.config.Store.Generation() {
+	if k == nil || !s.fresh(k.read) {
 		var err error
 		if k, err = s.load(ctx, ref); err != nil {
 			return nil, err
@@ -56,7 +57,7 @@ func (s *Service) alive(ctx context.Context, k *keySnapshot) (*keySnapshot, erro
 func (s *Service) lookupMaterial(ctx context.Context, scope store.Scope, backing store.BackingID) (*keySnapshot, error) {
 	k := s.cache.ofMaterial(materialRef{scope, backing})
 	if k != nil {
-		if k.generation == s.config.Store.Generation() {
+		if s.fresh(k.read) {
 			return s.alive(ctx, k)
 		}
 		return s.lookup(ctx, k.Ref()) // a material never moves to another key
@@ -79,13 +80,13 @@ func (s *Service) lookupMaterial(ctx context.Context, scope store.Scope, backing
 // lookupAlias returns the id of the key that an alias points to.
 func (s *Service) lookupAlias(ctx context.Context, scope store.Scope, name string) (string, error) {
 	ref := aliasRef{scope, name}
-	if target, ok := s.cache.alias(ref); ok && target.generation == s.config.Store.Generation() {
+	if target, ok := s.cache.alias(ref); ok && s.fresh(target.read) {
 		return target.keyID, nil
 	}
 	var target aliasTarget
 	err := s.config.Store.View(ctx, func(tx store.Tx) error {
 		alias, err := tx.Alias(ctx, scope, name)
-		target = aliasTarget{keyID: alias.KeyID, generation: tx.Generation()}
+		target = aliasTarget{keyID: alias.KeyID, read: reading{tx.Generation(), time.Now()}}
 		return err
 	})
 	if errors.Is(err, store.ErrNotFound) {

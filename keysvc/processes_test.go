@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/kmsfs/kmsfs/keysvc/audit"
 	"github.com/kmsfs/kmsfs/keysvc/store/sqlite"
@@ -145,6 +146,22 @@ func TestAnotherProcessDisablesTheKeyForTheVeryNextCall(t *testing.T) {
 	}
 	f.decrypts(blob, "text", nil)
 	f.decrypts(fresh, "new", nil)
+}
+
+// Whoever removes the generation word must not thereby keep a change from a
+// running service for more than a second.
+func TestLostGenerationWordHidesNoChangeForLong(t *testing.T) {
+	f := newService(t)
+	id := f.key()
+	blob := f.encrypt(id, "text", nil)
+	if err := os.Remove(filepath.Join(f.dir, "keys.db-generation")); err != nil {
+		t.Fatal(err)
+	}
+	second := openService(t, f.dir, f.clock, token)
+	f.must(second.DisableKey(f.ctx(), &kms.DisableKeyInput{KeyId: &id}))
+	time.Sleep(maxAge)
+	_, err := f.Decrypt(f.ctx(), &kms.DecryptInput{CiphertextBlob: blob})
+	wantError(t, err, "DisabledException", "*")
 }
 
 func TestSeveralProcessesWriteOneTrail(t *testing.T) {
