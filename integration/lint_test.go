@@ -11,11 +11,19 @@ import (
 	"testing"
 )
 
-// The limits of this code base. docs/architecture.md has the reasons.
+// The limits of this code base, in lines. Tests have more room: a table of cases is long and still
+// reads from top to bottom.
 const (
-	maxFileLines = 500
-	maxFuncLines = 60
+	maxFileLines     = 500
+	maxFuncLines     = 60
+	maxTestFileLines = 600
+	maxTestFuncLines = 120
 )
+
+// streamsAllowed names files outside cmd that hand on a stream of the process, each with its reason.
+var streamsAllowed = map[string]string{
+	"keysvc/embedded/pin.go": "a command that prints the PIN may talk to the user on standard error",
+}
 
 func TestEveryPackageIsDocumentedInDocGo(t *testing.T) {
 	pkgs := load(t, production)
@@ -92,10 +100,13 @@ func exportedReceiver(d *ast.FuncDecl) bool {
 }
 
 func TestFilesAndFunctionsAreSmall(t *testing.T) {
-	pkgs := load(t, withTests)
-	for _, f := range sourceFiles(t, pkgs) {
-		if n := f.pkg.Fset.Position(f.ast.FileEnd).Line; n > maxFileLines {
-			t.Errorf("%s has %d lines, more than %d", f.path, n, maxFileLines)
+	for _, f := range sourceFiles(t, load(t, withTests)) {
+		fileLimit, funcLimit := maxFileLines, maxFuncLines
+		if f.isTest() {
+			fileLimit, funcLimit = maxTestFileLines, maxTestFuncLines
+		}
+		if n := f.pkg.Fset.Position(f.ast.FileEnd).Line; n > fileLimit {
+			t.Errorf("%s has %d lines, more than %d", f.path, n, fileLimit)
 		}
 		for _, decl := range f.ast.Decls {
 			fn, ok := decl.(*ast.FuncDecl)
@@ -103,8 +114,8 @@ func TestFilesAndFunctionsAreSmall(t *testing.T) {
 				continue
 			}
 			n := f.pkg.Fset.Position(fn.End()).Line - f.pkg.Fset.Position(fn.Pos()).Line + 1
-			if n > maxFuncLines {
-				t.Errorf("%s: %s has %d lines, more than %d", position(f, fn), fn.Name.Name, n, maxFuncLines)
+			if n > funcLimit {
+				t.Errorf("%s: %s has %d lines, more than %d", position(f, fn), fn.Name.Name, n, funcLimit)
 			}
 		}
 	}
@@ -154,10 +165,10 @@ func prints(obj types.Object, path string) bool {
 	case "fmt":
 		return strings.HasPrefix(obj.Name(), "Print") || inCmd && strings.HasPrefix(obj.Name(), "Fprint")
 	case "os":
-		return !inCmd && (obj.Name() == "Stdout" || obj.Name() == "Stderr")
+		return !inCmd && streamsAllowed[path] == "" && (obj.Name() == "Stdout" || obj.Name() == "Stderr")
 	case "log":
 		_, isFunc := obj.(*types.Func)
-		return isFunc && obj.Type().(*types.Signature).Recv() == nil
+		return isFunc && obj.Name() != "New" && obj.Type().(*types.Signature).Recv() == nil
 	}
 	return false
 }
