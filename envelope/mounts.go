@@ -97,6 +97,17 @@ func (m *Mounts) Begin(id uint64) []byte {
 	return m.marshal()
 }
 
+// BeginReadOnly is Begin for a mount that writes nothing, not even MountsFile: it knows that no other
+// mount is live, so one that the file calls live ended uncleanly.
+func (m *Mounts) BeginReadOnly() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.current != 0 {
+		m.addUnclean(m.current)
+		m.current = 0
+	}
+}
+
 // End says that mount id flushed everything, and returns the new content of MountsFile. Nothing
 // changes if id is not the live mount.
 func (m *Mounts) End(id uint64) []byte {

@@ -60,6 +60,25 @@ func TestTooManyCrashesMakeEveryOtherMountUnclean(t *testing.T) {
 	}
 }
 
+func TestReadOnlyMountTakesTheLiveOneForCrashed(t *testing.T) {
+	v := volumeWithKey(t, 1)
+	file := v.NewMounts().Begin(7)
+	m := reparse(t, v, file)
+	if m.Unclean(7) {
+		t.Fatal("the live mount counts as unclean")
+	}
+	m.BeginReadOnly()
+	m.BeginReadOnly()
+	if !m.Unclean(7) || m.Unclean(8) || m.Current() != 0 {
+		t.Error("the crash of mount 7 is not noticed")
+	}
+	m = reparse(t, v, m.End(7))
+	m.BeginReadOnly()
+	if !m.Unclean(7) {
+		t.Error("the crash of mount 7 is forgotten")
+	}
+}
+
 func TestLostMountStatesMakeEveryOtherMountUnclean(t *testing.T) {
 	v := volumeWithKey(t, 1)
 	m := reparse(t, v, v.UnknownMounts().Begin(5))
