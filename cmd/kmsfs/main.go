@@ -17,6 +17,7 @@ func main() {
 func run(argv []string, a *app) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
+	a.ui.interrupted = ctx.Done()
 	args := argv[1:]
 	helper := isMountHelper(argv)
 	if helper {

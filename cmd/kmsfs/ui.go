@@ -25,8 +25,9 @@ import (
 
 // ui writes to the terminal.
 type ui struct {
-	in       *os.File
-	out, err io.Writer
+	in          *os.File
+	out, err    io.Writer
+	interrupted <-chan struct{} // closed by a signal; nil: never
 }
 
 // Line prints one line of the result.
@@ -115,14 +116,31 @@ func (u *ui) JSON(v any) error {
 	return enc.Encode(prune(tree))
 }
 
-// AskSecret reads a line from the terminal without echo.
+// AskSecret reads a line from the terminal without echo, or from standard input if that is none. A
+// signal ends it and gives the terminal its echo back.
 func (u *ui) AskSecret(prompt string) ([]byte, error) {
-	if !term.IsTerminal(int(u.in.Fd())) {
+	fd := int(u.in.Fd())
+	before, err := term.GetState(fd)
+	if err != nil {
 		return readSecretLine(u.in)
 	}
 	fmt.Fprint(u.err, prompt)
 	defer fmt.Fprintln(u.err)
-	return term.ReadPassword(int(u.in.Fd()))
+	type answer struct {
+		secret []byte
+		err    error
+	}
+	read := make(chan answer, 1)
+	go func() {
+		secret, err := term.ReadPassword(fd)
+		read <- answer{secret, err}
+	}()
+	select {
+	case a := <-read:
+		return a.secret, a.err
+	case <-u.interrupted:
+		return nil, errors.Join(errors.New("interrupted"), term.Restore(fd, before))
+	}
 }
 
 // Heading prints the title of a section, with a blank line before it.
