@@ -143,8 +143,12 @@ func TestSameKeyInAnotherVolumeGivesOtherSubkeys(t *testing.T) {
 }
 
 func TestNewIDsAreRandom(t *testing.T) {
-	if NewVolumeID() == NewVolumeID() || NewDirID() == NewDirID() {
-		t.Error("two new ids are equal")
+	volumes, dirs := map[VolumeID]bool{{}: true}, map[DirID]bool{{}: true}
+	for range 3 {
+		volumes[NewVolumeID()], dirs[NewDirID()] = true, true
+	}
+	if len(volumes) != 4 || len(dirs) != 4 {
+		t.Error("two new ids are equal, or one is zero")
 	}
 }
 
