@@ -57,8 +57,9 @@ type Embedded struct {
 	audit   *audit.File
 	service *keysvc.Service
 
-	stop  context.CancelFunc
-	swept sync.WaitGroup
+	stop   context.CancelFunc
+	swept  sync.WaitGroup
+	closed sync.Once
 }
 
 // Open opens a state directory, making it if need be and if it may. Its errors
@@ -197,8 +198,14 @@ func (e *Embedded) AuditPath() string { return AuditPath(e.dir) }
 func AuditPath(dir string) string { return filepath.Join(dir, auditDir, auditFile) }
 
 // Close ends the background work, writes the audit trail to disk and closes
-// everything.
+// everything. Closing again does nothing.
 func (e *Embedded) Close() error {
+	var err error
+	e.closed.Do(func() { err = e.close() })
+	return err
+}
+
+func (e *Embedded) close() error {
 	if e.stop != nil {
 		e.stop()
 		e.swept.Wait()

@@ -339,6 +339,18 @@ func TestBadDirectories(t *testing.T) {
 	})
 }
 
+func TestClosingTwiceIsHarmless(t *testing.T) {
+	e := open(t, Options{Dir: newDir(t), CreateIfMissing: true, AuditSync: "always"})
+	if _, err := e.Service().CreateKey(t.Context(), nil); err != nil {
+		t.Error(err)
+	}
+	mustClose(t, e)
+	mustClose(t, e)
+	if _, err := e.Service().CreateKey(t.Context(), nil); err == nil {
+		t.Error("a closed service answers")
+	}
+}
+
 func TestDefaultDir(t *testing.T) {
 	for _, c := range []struct {
 		env  map[string]string
