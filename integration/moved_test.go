@@ -1,0 +1,304 @@
+package integration
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// Each case changes the store while the volume is not mounted, and is undone afterwards: nothing may
+// be lost by having looked.
+
+// namesModes are the two ways of keeping names in the store.
+var namesModes = map[string][]string{"encrypted": nil, "plaintext": {"--plaintext-names"}}
+
+// movedVolume makes a volume with files a and b, a directory d with file a in it, directories
+// x and y with a file f each, and unmounts it. The paths in the store come back by plaintext path.
+func movedVolume(t *testing.T, flags ...string) (*volume, map[string]string) {
+	t.Helper()
+	v := mountedVolume(t, flags...)
+	for _, dir := range []string{"d", "x", "y"} {
+		must(t, os.Mkdir(v.path(dir), 0o755))
+	}
+	for _, f := range []string{"a", "b", "d/a", "x/f", "y/f"} {
+		write(t, v.path(f), "content of "+f)
+	}
+	must(t, os.Symlink("target of l", v.path("l")))
+	must(t, os.Symlink("target of m", v.path("m")))
+	store := map[string]string{}
+	for _, p := range []string{"a", "b", "d", "d/a", "x", "y", "x/f", "y/f", "l", "m"} {
+		store[p] = v.storePath(p)
+	}
+	v.umount()
+	return v, store
+}
+
+// wantAllAsWritten checks everything that movedVolume wrote.
+func (v *volume) wantAllAsWritten() {
+	v.t.Helper()
+	for _, f := range []string{"a", "b", "d/a", "x/f", "y/f"} {
+		wantContent(v.t, v.path(f), "content of "+f)
+	}
+	for _, l := range []string{"l", "m"} {
+		if target, err := os.Readlink(v.path(l)); err != nil || target != "target of "+l {
+			v.t.Errorf("readlink %s: %q, %v", l, target, err)
+		}
+	}
+}
+
+// swap exchanges two names of the store.
+func swap(t *testing.T, a, b string) {
+	t.Helper()
+	must(t, unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE))
+}
+
+// copyFile copies content and extended attributes, as cp -a does.
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	sh(t, filepath.Dir(from), "cp -a --remove-destination '"+from+"' '"+to+"'")
+}
+
+func TestSwappedFilesAreRejected(t *testing.T) {
+	for name, flags := range namesModes {
+		t.Run(name, func(t *testing.T) {
+			v, store := movedVolume(t, flags...)
+			swap(t, store["a"], store["b"])
+			v.mount()
+			wantRejected(t, v.path("a"))
+			wantRejected(t, v.path("b"))
+			wantText(t, cat(v.path("a")), "Key was rejected by service")
+			wantErrno(t, "open for writing", os.WriteFile(v.path("a"), []byte("new"), 0o644), unix.EKEYREJECTED)
+			wantContent(t, v.path("d", "a"), "content of d/a")
+			v.umount()
+			swap(t, store["a"], store["b"])
+			v.mount()
+			v.wantAllAsWritten()
+		})
+	}
+}
+
+func TestFileCopiedOverAnotherIsRejected(t *testing.T) {
+	for name, flags := range namesModes {
+		t.Run(name, func(t *testing.T) {
+			v, store := movedVolume(t, flags...)
+			kept := filepath.Join(t.TempDir(), "b")
+			copyFile(t, store["b"], kept)
+			copyFile(t, store["a"], store["b"])
+			v.mount()
+			wantRejected(t, v.path("b"))
+			wantContent(t, v.path("a"), "content of a")
+			v.umount()
+			copyFile(t, kept, store["b"])
+			v.mount()
+			v.wantAllAsWritten()
+		})
+	}
+}
+
+// Overwriting the bytes keeps the inode and its attributes: only the header is another file's.
+func TestContentOfAnotherFileIsRejected(t *testing.T) {
+	v, store := movedVolume(t)
+	kept, err := os.ReadFile(store["b"])
+	must(t, err)
+	a, err := os.ReadFile(store["a"])
+	must(t, err)
+	must(t, os.WriteFile(store["b"], a, 0o644))
+	v.mount()
+	wantRejected(t, v.path("b"))
+	v.umount()
+	must(t, os.WriteFile(store["b"], kept, 0o644))
+	v.mount()
+	v.wantAllAsWritten()
+}
+
+// With plaintext names whoever owns the store can choose any name, with encrypted ones only such
+// that the volume made in that directory.
+func TestRenamedFileIsRejected(t *testing.T) {
+	v, store := movedVolume(t, "--plaintext-names")
+	renamed := filepath.Join(v.Back, "renamed")
+	must(t, os.Rename(store["a"], renamed))
+	v.mount()
+	wantRejected(t, v.path("renamed"))
+	v.umount()
+	must(t, os.Rename(renamed, store["a"]))
+	v.mount()
+	v.wantAllAsWritten()
+}
+
+func TestRenamedFileWithEncryptedNameIsNotShownAsAnother(t *testing.T) {
+	v, store := movedVolume(t)
+	other := filepath.Join(v.Back, filepath.Base(store["d/a"])) // a name of another directory
+	must(t, os.Rename(store["a"], other))
+	v.mount()
+	entries, _ := os.ReadDir(v.Mnt)
+	for _, e := range entries {
+		if e.Name() == "a" {
+			t.Error("the file is still listed")
+		}
+	}
+	wantErrno(t, "open", openErr(v.path("a")), unix.ENOENT)
+	v.umount()
+	must(t, os.Rename(other, store["a"]))
+	v.mount()
+	v.wantAllAsWritten()
+}
+
+func TestFileMovedToAnotherDirectoryIsRejected(t *testing.T) {
+	v, store := movedVolume(t, "--plaintext-names")
+	kept := filepath.Join(t.TempDir(), "da")
+	copyFile(t, store["d/a"], kept)
+	must(t, os.Rename(store["a"], store["d/a"]))
+	v.mount()
+	wantRejected(t, v.path("d", "a"))
+	v.umount()
+	must(t, os.Rename(store["d/a"], store["a"]))
+	copyFile(t, kept, store["d/a"])
+	v.mount()
+	v.wantAllAsWritten()
+}
+
+// With encrypted names the same plaintext name has another spelling in every directory; the store's
+// owner knows both files and swaps them.
+func TestFilesSwappedBetweenDirectoriesAreRejected(t *testing.T) {
+	for name, flags := range namesModes {
+		t.Run(name, func(t *testing.T) {
+			v, store := movedVolume(t, flags...)
+			swap(t, store["a"], store["d/a"])
+			v.mount()
+			wantRejected(t, v.path("a"))
+			wantRejected(t, v.path("d", "a"))
+			v.umount()
+			swap(t, store["a"], store["d/a"])
+			v.mount()
+			v.wantAllAsWritten()
+		})
+	}
+}
+
+func TestSwappedDirectoriesAreRejected(t *testing.T) {
+	for name, flags := range namesModes {
+		t.Run(name, func(t *testing.T) {
+			v, store := movedVolume(t, flags...)
+			swap(t, store["x"], store["y"])
+			v.mount()
+			_, err := os.Lstat(v.path("x"))
+			wantErrno(t, "lookup of x", err, unix.EKEYREJECTED)
+			wantErrno(t, "open in y", openErr(v.path("y", "f")), unix.EKEYREJECTED)
+			wantContent(t, v.path("a"), "content of a")
+			v.umount()
+			swap(t, store["x"], store["y"])
+			v.mount()
+			v.wantAllAsWritten()
+		})
+	}
+}
+
+func TestSwappedIdentitiesOfDirectoriesAreRejected(t *testing.T) {
+	v, store := movedVolume(t, "--plaintext-names")
+	swapIdentities := func() {
+		swap(t, filepath.Join(store["x"], "kmsfs.dir"), filepath.Join(store["y"], "kmsfs.dir"))
+	}
+	swapIdentities()
+	v.mount()
+	wantErrno(t, "open in x", openErr(v.path("x", "f")), unix.EKEYREJECTED)
+	v.umount()
+	swapIdentities()
+	v.mount()
+	v.wantAllAsWritten()
+}
+
+func TestSwappedSymlinksAreRejected(t *testing.T) {
+	for name, flags := range namesModes {
+		t.Run(name, func(t *testing.T) {
+			v, store := movedVolume(t, flags...)
+			swap(t, store["l"], store["m"])
+			v.mount()
+			if target, err := os.Readlink(v.path("l")); err == nil {
+				t.Fatalf("readlink of a swapped symlink: %q", target)
+			} else {
+				wantErrno(t, "readlink", err, unix.EKEYREJECTED)
+			}
+			v.umount()
+			swap(t, store["l"], store["m"])
+			v.mount()
+			v.wantAllAsWritten()
+		})
+	}
+}
+
+// After a rename inside the mount the old path's wrapped key is gone: moving the store file back does
+// not bring the old name to life.
+func TestFileRenamedInsideDoesNotOpenUnderItsOldName(t *testing.T) {
+	for name, flags := range namesModes {
+		t.Run(name, func(t *testing.T) {
+			v := mountedVolume(t, flags...)
+			write(t, v.path("old"), "content")
+			oldStore := v.storePath("old")
+			must(t, os.Rename(v.path("old"), v.path("new")))
+			newStore := v.storePath("new")
+			v.umount()
+			must(t, os.Rename(newStore, oldStore))
+			v.mount()
+			wantRejected(t, v.path("old"))
+			v.umount()
+			must(t, os.Rename(oldStore, newStore))
+			v.mount()
+			wantContent(t, v.path("new"), "content")
+		})
+	}
+}
+
+// The same after a rename of a directory above, which does not touch the files.
+func TestDirectoryRenamedInsideDoesNotOpenUnderItsOldName(t *testing.T) {
+	v := mountedVolume(t, "--plaintext-names")
+	must(t, os.MkdirAll(v.path("old", "sub"), 0o755))
+	write(t, v.path("old", "sub", "file"), "content")
+	must(t, os.Rename(v.path("old"), v.path("new")))
+	wantContent(t, v.path("new", "sub", "file"), "content")
+	v.umount()
+	must(t, os.Rename(filepath.Join(v.Back, "new"), filepath.Join(v.Back, "old")))
+	v.mount()
+	wantErrno(t, "open", openErr(v.path("old", "sub", "file")), unix.EKEYREJECTED)
+	v.umount()
+	must(t, os.Rename(filepath.Join(v.Back, "old"), filepath.Join(v.Back, "new")))
+	v.mount()
+	wantContent(t, v.path("new", "sub", "file"), "content")
+}
+
+// An unlinked link's slot is dropped: the file does not come back under that name.
+func TestRemovedLinkDoesNotOpenAgain(t *testing.T) {
+	v := mountedVolume(t, "--plaintext-names")
+	write(t, v.path("one"), "content")
+	must(t, os.Link(v.path("one"), v.path("two")))
+	must(t, os.Remove(v.path("two")))
+	v.umount()
+	must(t, os.Link(filepath.Join(v.Back, "one"), filepath.Join(v.Back, "two")))
+	v.mount()
+	wantRejected(t, v.path("two"))
+	wantContent(t, v.path("one"), "content")
+}
+
+// A file of another volume is not taken, even where both have the same key.
+func TestFileOfAnotherVolumeIsRejected(t *testing.T) {
+	a, b, _ := twoVolumes(t)
+	from, to := a.storePath("file"), b.storePath("file")
+	a.umount()
+	b.umount()
+	kept := filepath.Join(t.TempDir(), "kept")
+	copyFile(t, to, kept)
+	copyFile(t, from, to)
+	b.mount()
+	wantRejected(t, b.path("file"))
+	b.umount()
+	copyFile(t, kept, to)
+	b.mount()
+	f, err := os.Open(b.path("file"))
+	must(t, err)
+	defer f.Close()
+	if got, err := io.ReadAll(f); err != nil || string(got) != "before" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
