@@ -100,13 +100,6 @@ func (a *allocator) findRun(n uint64) (start, got uint64) {
 	return 0, 0
 }
 
-// cancel gives back a run from alloc that W does not name.
-func (a *allocator) cancel(start, n uint64) {
-	for p := start; p < start+n; p++ {
-		a.drop(p)
-	}
-}
-
 // drop takes page p, which W named, out of W.
 func (a *allocator) drop(p uint64) {
 	if a.used > 0 {

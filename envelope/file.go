@@ -135,9 +135,9 @@ func newFile(o FileOptions, volume VolumeID, id FileID) *File {
 func (o *FileOptions) check(op string, id FileID) error {
 	switch {
 	case o.Store == nil || o.Stat == nil:
-		return newError(op, KindInvalid, id, errors.New("Store and Stat are required"))
+		return newError(op, KindInvalid, id, errors.New("the options name no Store or no Stat"))
 	case o.Key == nil || o.Key.wiped():
-		return newError(op, KindInvalid, id, errors.New("Key is missing or wiped"))
+		return newError(op, KindInvalid, id, errors.New("the key is missing or wiped"))
 	}
 	return nil
 }

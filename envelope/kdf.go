@@ -54,7 +54,6 @@ type keyTree struct {
 func newKeyTree(key *[KeySize]byte, salt []byte, suite uint16) *keyTree {
 	t := &keyTree{suite: suite}
 	hmacOnce(&t.prk, salt, key[:])
-	burnStack()
 	return t
 }
 
@@ -68,7 +67,6 @@ func (t *keyTree) derive(out *[KeySize]byte, p purpose, parameter []byte) {
 	info = append(info, parameter...)
 	info = append(info, 1)
 	hmacOnce(out, t.prk[:], info)
-	burnStack()
 }
 
 // wipe overwrites the pseudorandom key with zeros.
@@ -77,14 +75,16 @@ func (t *keyTree) wipe() { clear(t.prk[:]) }
 // hmacOnce computes out = HMAC-SHA256(key, msg) and overwrites the hash objects, which hold the
 // padded key and what they buffered.
 func hmacOnce(out *[sha256.Size]byte, key, msg []byte) {
+	burnStack() // makes room first: a stack that grows leaves its old copy behind
 	h := hmac.New(sha256.New, key)
 	h.Write(msg)
 	h.Sum(out[:0])
 	wipeHash(h)
+	burnStack()
 }
 
 // burnStack overwrites dead stack below the caller, where returned functions may have left key
-// material.
+// material, and makes sure that what is called next does not have to grow the stack.
 //
 //go:noinline
 func burnStack() {
