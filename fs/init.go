@@ -121,7 +121,12 @@ func writeVolume(path string, vf *envelope.VolumeFile, crypto *envelope.Volume) 
 	if err := root.Symlink(crypto.SealDir(envelope.DirID{}, "", envelope.NewDirID()), dirLink); err != nil {
 		return err
 	}
-	if err := replaceFile(root, volumeName, content); err != nil {
+	err = replaceFile(root, envelope.MountsFile, crypto.NewMounts().Marshal())
+	if err == nil {
+		err = replaceFile(root, volumeName, content)
+	}
+	if err != nil {
+		root.Unlink(envelope.MountsFile)
 		root.Unlink(dirLink)
 		return err
 	}

@@ -189,6 +189,7 @@ func (v *volume) begin(path string) error {
 		return err
 	}
 	if v.ro {
+		v.mounts.BeginReadOnly()
 		return nil
 	}
 	err = v.writeMounts(v.mounts.Begin(v.mountID))
@@ -203,11 +204,16 @@ func (v *volume) begin(path string) error {
 }
 
 // readMounts reads the mount states. A missing or damaged file means that nothing is known:
-// everything counts as unclean, which costs a check at open and loses nothing.
+// everything counts as unclean, which costs a check at open and loses nothing. init writes the
+// file, so a missing one was lost.
 func (v *volume) readMounts() (*envelope.Mounts, error) {
 	f, err := v.root.Open(envelope.MountsFile, true)
+	if errors.Is(err, syscall.ENOENT) {
+		v.log.Warn("mount states lost: files are checked at their next open")
+		return v.crypto.UnknownMounts(), nil
+	}
 	if err != nil {
-		return v.crypto.NewMounts(), nil
+		return nil, newError("read mount states", envelope.MountsFile, err)
 	}
 	defer f.Close()
 	b, err := readAll(f, 1<<20)
@@ -217,7 +223,7 @@ func (v *volume) readMounts() (*envelope.Mounts, error) {
 	m, err := v.crypto.ParseMounts(b)
 	if err != nil {
 		v.log.Warn("mount states damaged: files are checked at their next open", "err", err)
-		return v.crypto.NewMounts(), nil
+		return v.crypto.UnknownMounts(), nil
 	}
 	return m, nil
 }
