@@ -31,6 +31,8 @@ type crashRun struct {
 
 	now       modelState   // working state
 	before    modelState   // the same before the operation under way
+	attempted []modelState // a failed commit may have written, since the last Sync
+	overtaken int          // of these, how many a later commit has overwritten
 	flaky     bool         // the store fails now and then without crashing
 	committed []modelState // from the last acknowledged Sync (or creation) on
 	acked     bool         // committed[0] was acknowledged durable
@@ -182,6 +184,7 @@ func (c *crashRun) sync() error {
 	c.observe()
 	c.committed = []modelState{c.now.clone()}
 	c.acked = true
+	c.attempted, c.overtaken = nil, 0
 	return nil
 }
 
@@ -191,6 +194,7 @@ func (c *crashRun) observe() {
 	if seq, _ := c.file.State(); seq != c.seq {
 		c.seq = seq
 		c.committed = append(c.committed, c.before.clone())
+		c.overtaken = len(c.attempted)
 	}
 }
 
@@ -198,7 +202,7 @@ func (c *crashRun) observe() {
 // a bad memory does.
 func (c *crashRun) reopen() error {
 	c.store.fail = nil
-	if c.r.IntN(4) == 0 {
+	if c.r.IntN(4) == 0 && len(c.attempted) == c.overtaken {
 		c.note("abandon")
 		c.now = c.committed[len(c.committed)-1].clone()
 		c.before = c.now
@@ -297,6 +301,7 @@ func (c *crashRun) step() error {
 	err := c.op()
 	if errors.Is(err, errFault) {
 		c.note("fault: %v", err)
+		c.attempted = append(c.attempted, c.before.clone())
 		err = nil
 	}
 	if err == nil {
@@ -305,12 +310,18 @@ func (c *crashRun) step() error {
 	return err
 }
 
-var errFault = errors.New("injected fault")
+var (
+	errFault        = errors.New("injected fault")
+	errFaultWritten = fmt.Errorf("%w after the page was written", errFault)
+)
 
 // fault makes one in 60 page writes and one in 6 flushes fail.
 func (c *crashRun) fault(op string) error {
-	if n := c.r.IntN(60); n == 0 || op == "sync" && n < 10 {
+	switch n := c.r.IntN(60); {
+	case n == 0, op == "sync" && n < 10:
 		return errFault
+	case n == 1:
+		return errFaultWritten
 	}
 	return nil
 }
@@ -323,10 +334,12 @@ func (c *crashRun) crash(power bool) error {
 	c.mount++
 	c.store.reboot(c.r, power)
 	c.store.fail = nil
-	candidates := append(c.committed, c.before)
+	candidates := append(append(c.committed[:len(c.committed):len(c.committed)], c.attempted...), c.before)
 	if !power {
 		candidates = candidates[len(c.committed)-1:]
+		candidates = append(candidates[:1:1], candidates[1+c.overtaken:]...)
 	}
+	c.attempted, c.overtaken = nil, 0
 	got, err := c.recover(candidates)
 	switch {
 	case errors.Is(err, errCrash):
@@ -429,5 +442,5 @@ func crashModelRuns() int {
 	if testing.Short() {
 		return 500
 	}
-	return 3000
+	return 2000
 }

@@ -78,12 +78,15 @@ func (s *crashStore) WriteAt(p []byte, off int64) (int, error) {
 	}
 	for n := 0; n < len(p); n += PageSize {
 		page := (off + int64(n)) / PageSize
+		v := [PageSize]byte(p[n:])
 		if s.fail != nil {
 			if err := s.fail("write"); err != nil {
+				if errors.Is(err, errFaultWritten) {
+					s.put(page, &v)
+				}
 				return n, err
 			}
 		}
-		v := [PageSize]byte(p[n:])
 		if s.step() {
 			if s.inhand == nil {
 				s.inhand, s.inpage = &v, page
