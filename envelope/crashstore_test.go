@@ -25,6 +25,7 @@ type crashStore struct {
 
 	syncs, writes int
 	fail          func(op string) error       // injected fault of "write" or "sync", nil: none
+	failPage      func(page int64) error      // the same for page writes alone
 	lost          map[int64][]*[PageSize]byte // what a failed Sync forgot: reads see it, no later Sync saves it
 }
 
@@ -71,6 +72,17 @@ func (s *crashStore) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
+// writeFault returns the fault injected into the write of a page.
+func (s *crashStore) writeFault(page int64) error {
+	if s.failPage != nil {
+		return s.failPage(page)
+	}
+	if s.fail != nil {
+		return s.fail("write")
+	}
+	return nil
+}
+
 // WriteAt takes whole pages only: the engine promises to write nothing else.
 func (s *crashStore) WriteAt(p []byte, off int64) (int, error) {
 	if off%PageSize != 0 || len(p)%PageSize != 0 {
@@ -79,13 +91,11 @@ func (s *crashStore) WriteAt(p []byte, off int64) (int, error) {
 	for n := 0; n < len(p); n += PageSize {
 		page := (off + int64(n)) / PageSize
 		v := [PageSize]byte(p[n:])
-		if s.fail != nil {
-			if err := s.fail("write"); err != nil {
-				if errors.Is(err, errFaultWritten) {
-					s.put(page, &v)
-				}
-				return n, err
+		if err := s.writeFault(page); err != nil {
+			if errors.Is(err, errFaultWritten) {
+				s.put(page, &v)
 			}
+			return n, err
 		}
 		if s.step() {
 			if s.inhand == nil {

@@ -1,6 +1,7 @@
 package envelope
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"testing"
 )
@@ -183,4 +184,45 @@ func TestFailedFlushIsRepeatedWithAllThatItCovered(t *testing.T) {
 	g, err := openTestFile(t, c)
 	must(t, err)
 	wantContent(t, g, pattern(2, 200_000))
+}
+
+// A root write that fails may have happened all the same, over the last committed root: then its
+// pages are all that keeps the commit before it.
+func TestPagesOfAFailedRootWriteAreNotReused(t *testing.T) {
+	c := newCrashStore()
+	o := FileOptions{Store: c, Key: dataKeyOf(t, 7), Stat: zeroStat{}, MountID: 1}
+	f, err := CreateFile(o, VolumeID{1}, FileID{2}, nil, 0)
+	must(t, err)
+	writeSynced(t, f, pattern(1, 200_000))
+	for i := byte(2); i < 4; i++ {
+		_, err = f.WriteAt(pattern(i, 200_000), 0)
+		must(t, err)
+		if i == 2 {
+			must(t, f.Commit())
+		}
+	}
+	c.failPage = func(page int64) error {
+		if page < firstPage {
+			return errFaultWritten
+		}
+		return nil
+	}
+	wantKind(t, f.Commit(), KindIO)
+	c.failPage = nil
+	for i := byte(4); i < 8; i++ { // goes to new pages at once, without a root
+		_, err = f.WriteAt(pattern(i, 200_000), 0)
+		must(t, err)
+	}
+	f.Wipe() // killed
+	r, err := ReadRoots(c)
+	must(t, err)
+	o.MountID = 2
+	f, err = OpenFile(o, r, Trust{})
+	must(t, err)
+	got := make([]byte, 200_000)
+	_, err = f.ReadAt(got, 0)
+	must(t, err)
+	if !bytes.Equal(got, pattern(2, 200_000)) && !bytes.Equal(got, pattern(3, 200_000)) {
+		t.Error("the last commit before the failed one is lost")
+	}
 }
