@@ -61,11 +61,14 @@ vet:
 lint:
 	$(GO) tool staticcheck ./...
 
-# The daemon that the end-to-end tests mount with is built with the race detector too; a race ends it.
+# The daemon that the end-to-end tests mount with is built with the race detector too. It ends at a
+# race and leaves a report in bin/.
 race:
+	@rm -f bin/race.*
 	$(GO) build -race -o bin/kmsfs-race ./cmd/kmsfs
-	KMSFS=$(CURDIR)/bin/kmsfs-race GORACE="halt_on_error=1 atexit_sleep_ms=0" \
+	KMSFS=$(CURDIR)/bin/kmsfs-race GORACE="halt_on_error=1 atexit_sleep_ms=0 log_path=$(CURDIR)/bin/race" \
 		$(GO) test -short -race -timeout 20m ./...
+	@if compgen -G 'bin/race.*' >/dev/null; then cat bin/race.*; exit 1; fi
 
 clean:
 	rm -rf bin

@@ -17,7 +17,10 @@ type Server struct {
 	socket     string
 	lock       *os.File
 	listener   *net.UnixListener
-	answers    sync.WaitGroup // requests that are being answered
+
+	mu      sync.Mutex
+	closing bool           // guarded by mu; no answer begins any more
+	answers sync.WaitGroup // answers under way; grows under mu and before closing only
 }
 
 // Claim takes mountpoint for this process; KindInUse says that another daemon has it. The caller
@@ -67,6 +70,9 @@ func (s *Server) release() {
 // one of them. Connections that wait for the end of the daemon stay open until it exits.
 func (s *Server) Close() error {
 	err := s.listener.Close()
+	s.mu.Lock()
+	s.closing = true
+	s.mu.Unlock()
 	s.answers.Wait()
 	s.release()
 	return err

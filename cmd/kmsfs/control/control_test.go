@@ -155,6 +155,25 @@ func TestCloseWaitsForTheAnswerUnderWay(t *testing.T) {
 	}
 }
 
+func TestRequestsThatComeWhileTheDaemonEndsDoNotRace(t *testing.T) {
+	dir := runtimeDir(t)
+	for range 50 {
+		s, err := Claim(dir, "/mnt")
+		if err != nil {
+			t.Fatal(err)
+		}
+		go s.Serve(mountStub{})
+		c := &Client{socket: socketPath(dir, "/mnt"), name: "/mnt"}
+		asked := make(chan struct{})
+		go func() {
+			defer close(asked)
+			c.Status(context.Background()) // answered or cut off, either is right
+		}()
+		s.Close()
+		<-asked
+	}
+}
+
 func TestUnmountOfADaemonThatEndsMeanwhileSucceeds(t *testing.T) {
 	dir := runtimeDir(t)
 	s := claim(t, dir, "/mnt")

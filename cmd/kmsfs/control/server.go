@@ -34,13 +34,26 @@ func (s *Server) serveConn(conn *net.UnixConn, h Handler) {
 		conn.Close()
 		return
 	}
-	s.answers.Add(1)
+	if !s.beginAnswer() {
+		conn.Close()
+		return
+	}
 	defer s.answers.Done()
 	res := answer(req, h)
 	json.NewEncoder(conn).Encode(res) // a client that went away is no fault of the mount
 	if req.Request != requestUnmount || res.Code != "" {
 		conn.Close()
 	}
+}
+
+// beginAnswer registers an answer unless the server is closing.
+func (s *Server) beginAnswer() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closing {
+		s.answers.Add(1)
+	}
+	return !s.closing
 }
 
 // answer carries out a request.
