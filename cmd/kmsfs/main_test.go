@@ -40,7 +40,7 @@ func setupScript(env *testscript.Env) error {
 	} {
 		env.Setenv(name, filepath.Join(env.WorkDir, dir))
 	}
-	env.Setenv("GORACE", "atexit_sleep_ms=0") // else each of hundreds of processes takes a second to end
+	env.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0") // else each of hundreds of processes takes a second to end
 	env.Setenv("TZ", "UTC")
 	env.Setenv("LC_ALL", "C")
 	env.Defer(func() { detachBelow(env.WorkDir) })
