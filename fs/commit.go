@@ -12,7 +12,7 @@ const commitInterval = time.Second
 
 // commit writes what a file has changed to the store, without a device flush; in.mu is held.
 func (s *fileSystem) commit(in *inode, of *openFile) error {
-	if !of.dirty.Swap(false) && !of.file.Dirty() {
+	if !of.dirty.Swap(false) && !of.file.Dirty() && (of.store.ReadOnly() || !of.file.Unsettled()) {
 		return nil
 	}
 	if err := of.file.Commit(); err != nil {

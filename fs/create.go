@@ -81,7 +81,7 @@ func (s *fileSystem) newFile(d *dirHandle, p place, f *backing.File, key *envelo
 	in := s.tree.enter(p, &st, envelope.DirID{})
 	s.tree.pin(in)
 	in.mu.Lock()
-	in.file = fileState{id: id, sizeKnown: true, hinted: -1, slots: table, slotsKnown: true}
+	in.file = fileState{id: id, sizeKnown: true, hinted: -1, fresh: true, slots: table, slotsKnown: true}
 	in.since = time.Now()
 	of := &openFile{file: file, store: f, handles: 1}
 	of.mtime.Store(&st.Mtim)

@@ -220,7 +220,7 @@ func (s *fileSystem) foldClosed(in *inode, d *dirHandle, name string, area []byt
 	if err := f.Stat(&st); err != nil {
 		return err
 	}
-	in.file.durable = 0
+	in.file.durable, in.file.fresh = 0, false
 	in.file.closes++
 	if err := envelope.RewriteSlots(f, roots, area); err != nil {
 		return err

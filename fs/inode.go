@@ -49,8 +49,12 @@ type fileState struct {
 	size      int64
 	sizeKnown bool
 	hinted    int64  // size that the hint in the store says, -1 when unknown
-	durable   uint64 // newest commit sequence known to be flushed, 0 when unknown
 	closes    uint64 // counts last closes: roots read before one are stale after it
+
+	// What the page engine is told at the next open, see envelope.Trust.
+	durable     uint64
+	fresh       bool
+	flushFailed bool
 
 	slots      envelope.SlotTable
 	slotsKnown bool

@@ -215,7 +215,7 @@ func (s *fileSystem) hold(in *inode, c *candidate, key *envelope.DataKey, writer
 
 // openHeld opens the file with its key; in.mu is held.
 func (s *fileSystem) openHeld(in *inode, c *candidate, key *envelope.DataKey) (*openFile, error) {
-	file, err := envelope.OpenFile(s.fileOptions(c.store, key), c.head.roots, s.vol.trust(c.head.roots, in.file.durable))
+	file, err := envelope.OpenFile(s.fileOptions(c.store, key), c.head.roots, s.vol.trust(c.head.roots, &in.file))
 	if err != nil {
 		return nil, s.openFailed(in, err)
 	}
@@ -316,10 +316,17 @@ func (s *fileSystem) release(in *inode, writer bool) {
 	in.mu.Unlock()
 }
 
+// reclaimAtClose is how many bytes of dead pages are worth a device flush at the last close.
+const reclaimAtClose = 1 << 20
+
 // lastClose commits and wipes. When the store refuses the data, the file stays open, without a
 // handle, and the committer tries again: nothing is given up. in.mu is held.
 func (s *fileSystem) lastClose(in *inode, of *openFile) {
-	if err := s.commit(in, of); err != nil {
+	err := s.commit(in, of)
+	if err == nil && of.file.Reclaimable() > max(reclaimAtClose, of.file.Size()) {
+		err = s.sync(in, of) // only a flush lets the store have its space back
+	}
+	if err != nil {
 		s.log.Error("data not written yet, will retry", "file", in.file.id.String(), "err", err)
 		return
 	}
@@ -329,10 +336,9 @@ func (s *fileSystem) lastClose(in *inode, of *openFile) {
 // dropHeld wipes the key and closes the store's file; in.mu is held.
 func (s *fileSystem) dropHeld(in *inode, of *openFile) {
 	in.file.size, in.file.sizeKnown = of.file.Size(), true
-	seq, durable := of.file.State()
-	if in.file.durable = 0; durable == seq {
-		in.file.durable = seq
-	}
+	_, in.file.durable = of.file.State()
+	in.file.fresh = in.file.fresh && in.file.durable == 0
+	in.file.flushFailed = of.file.FlushFailed()
 	in.file.closes++
 	if !in.file.staged {
 		in.file.slotsKnown, in.file.slots = false, envelope.SlotTable{}

@@ -143,7 +143,7 @@ func (s *fileSystem) rewriteHeader(in *inode, d *backing.Dir, name string, area 
 	if err != nil {
 		return err
 	}
-	in.file.durable = 0
+	in.file.durable, in.file.fresh = 0, false
 	if err := envelope.RewriteSlots(f, roots, area); err != nil {
 		return err
 	}

@@ -276,8 +276,8 @@ func (v *volume) close() {
 }
 
 // trust tells the page engine what is known of the roots of a file.
-func (v *volume) trust(r *envelope.Roots, durable uint64) envelope.Trust {
-	t := envelope.Trust{Settled: r.Settled(v.mounts.Unclean), DurableSeq: durable}
+func (v *volume) trust(r *envelope.Roots, f *fileState) envelope.Trust {
+	t := envelope.Trust{Settled: r.Settled(v.mounts.Unclean), DurableSeq: f.durable, Fresh: f.fresh, FlushFailed: f.flushFailed}
 	if h := r.Newest(); t.Settled && h.MountID != v.mountID {
 		t.DurableSeq = h.Sequence // a mount that ended cleanly has flushed everything
 	}
