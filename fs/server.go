@@ -93,7 +93,6 @@ type Server struct {
 	mounted time.Time
 	opts    MountOptions
 
-	end  sync.Once
 	err  error
 	done chan struct{}
 }

@@ -175,13 +175,6 @@ func (in *inode) setHead(h *fileHead) {
 	in.file.staged = in.file.staged || h.staged
 }
 
-// withSlot returns t plus slot, one version later.
-func withSlot(t envelope.SlotTable, slot envelope.Slot) envelope.SlotTable {
-	out := envelope.SlotTable{Version: t.Version + 1}
-	out.Slots = append(append(out.Slots, t.Slots...), slot)
-	return out
-}
-
 // keepSlots returns t with only the slots that keep accepts, one version later.
 func keepSlots(t envelope.SlotTable, keep func(*envelope.Slot) bool) envelope.SlotTable {
 	out := envelope.SlotTable{Version: t.Version + 1}
