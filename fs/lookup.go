@@ -109,7 +109,7 @@ func (s *fileSystem) identify(d *dirHandle, p place, st *unix.Stat_t) (envelope.
 // dirIdentity opens the identity link of the directory at p. A second link is there when a crash
 // interrupted a rename: the one that fits its present place is the right one.
 func (s *fileSystem) dirIdentity(sub *backing.Dir, p place) (envelope.DirID, error) {
-	target, err := sub.Readlink(dirLink)
+	target, err := ownLink(sub, dirLink)
 	if errors.Is(err, syscall.ENOENT) {
 		return s.healDir(sub, p)
 	}
@@ -120,7 +120,7 @@ func (s *fileSystem) dirIdentity(sub *backing.Dir, p place) (envelope.DirID, err
 	if err == nil {
 		return id, nil
 	}
-	if next, nextErr := sub.Readlink(dirLinkNew); nextErr == nil {
+	if next, nextErr := ownLink(sub, dirLinkNew); nextErr == nil {
 		if id, nextErr := s.vol.crypto.OpenDir(p.dir.dirID, p.name, next); nextErr == nil {
 			return id, s.finishDirMove(sub)
 		}
@@ -134,7 +134,16 @@ func (s *fileSystem) finishDirMove(sub *backing.Dir) error {
 	if s.vol.ro {
 		return nil
 	}
-	return sub.Rename(dirLinkNew, sub, dirLink, 0)
+	return sub.AsOwner(func() error { return sub.Rename(dirLinkNew, sub, dirLink, 0) })
+}
+
+// ownLink reads an identity link, also in a directory that its owner may not search.
+func ownLink(sub *backing.Dir, name string) (target string, err error) {
+	err = sub.AsOwner(func() (err error) {
+		target, err = sub.Readlink(name)
+		return err
+	})
+	return target, err
 }
 
 // healDir gives an empty directory without identity a new one: a crash between two steps of mkdir

@@ -21,7 +21,7 @@ type MountOptions struct {
 	Mountpoint         string
 	Keys               KeyService
 	AllowOther         bool     // let other users in; the kernel then needs DefaultPermissions
-	DefaultPermissions bool     // let the kernel check modes and owners
+	DefaultPermissions bool     // let the kernel check modes and owners; implied but for root alone
 	ReadOnly           bool     // never change the backing directory
 	NoWriteback        bool     // do not let the kernel delay writes
 	Debug              bool     // log every FUSE request
@@ -92,7 +92,7 @@ func (o *MountOptions) fuseOptions(s *fileSystem) *fuse.MountOptions {
 // kernelOptions are the options that both fusermount3 and mount(2) take as strings.
 func (o *MountOptions) kernelOptions() []string {
 	var out []string
-	if o.DefaultPermissions {
+	if o.DefaultPermissions || o.AllowOther || os.Geteuid() != 0 {
 		out = append(out, "default_permissions")
 	}
 	for _, opt := range o.FuseOptions {

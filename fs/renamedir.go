@@ -5,6 +5,7 @@ import (
 	"syscall"
 
 	"github.com/kmsfs/kmsfs/envelope"
+	"github.com/kmsfs/kmsfs/fs/backing"
 )
 
 // stageDir writes a directory's identity for the place that it moves to beside the present one,
@@ -15,13 +16,13 @@ func (s *fileSystem) stageDir(in *inode, to place) (undo func(), err error) {
 		return nil, err
 	}
 	defer s.dirs.release(sub)
-	if err := sub.Unlink(dirLinkNew); err != nil && !errors.Is(err, syscall.ENOENT) {
-		return nil, err
-	}
-	if err := sub.Symlink(s.vol.crypto.SealDir(to.dir.dirID, to.name, in.dirID), dirLinkNew); err != nil {
-		return nil, err
-	}
-	return func() { s.unstageDir(in) }, nil
+	err = sub.AsOwner(func() error {
+		if err := sub.Unlink(dirLinkNew); err != nil && !errors.Is(err, syscall.ENOENT) {
+			return err
+		}
+		return sub.Symlink(s.vol.crypto.SealDir(to.dir.dirID, to.name, in.dirID), dirLinkNew)
+	})
+	return func() { s.unstageDir(in) }, err
 }
 
 func (s *fileSystem) unstageDir(in *inode) {
@@ -30,7 +31,7 @@ func (s *fileSystem) unstageDir(in *inode) {
 		return
 	}
 	defer s.dirs.release(sub)
-	if err := sub.Unlink(dirLinkNew); err != nil {
+	if err := sub.AsOwner(func() error { return sub.Unlink(dirLinkNew) }); err != nil {
 		s.log.Warn("identity of a failed directory rename left behind", "err", err)
 	}
 }
@@ -104,7 +105,11 @@ func (s *fileSystem) checkEmpty(in *inode) error {
 		return err
 	}
 	defer s.dirs.release(sub)
-	entries, err := sub.List()
+	var entries []backing.Entry
+	err = sub.AsOwner(func() (err error) {
+		entries, err = sub.List()
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -139,12 +144,14 @@ func (s *fileSystem) clearIdentity(in *inode) error {
 		return err
 	}
 	defer s.dirs.release(sub)
-	for _, name := range []string{dirLinkNew, dirLink} {
-		if err := sub.Unlink(name); err != nil && !errors.Is(err, syscall.ENOENT) {
-			return err
+	return sub.AsOwner(func() error {
+		for _, name := range []string{dirLinkNew, dirLink} {
+			if err := sub.Unlink(name); err != nil && !errors.Is(err, syscall.ENOENT) {
+				return err
+			}
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // restoreIdentity puts back what clearIdentity removed.
@@ -154,7 +161,8 @@ func (s *fileSystem) restoreIdentity(in *inode, p place) {
 		return
 	}
 	defer s.dirs.release(sub)
-	if err := sub.Symlink(s.vol.crypto.SealDir(p.dir.dirID, p.name, in.dirID), dirLink); err != nil {
+	target := s.vol.crypto.SealDir(p.dir.dirID, p.name, in.dirID)
+	if err := sub.AsOwner(func() error { return sub.Symlink(target, dirLink) }); err != nil {
 		s.log.Error("directory identity not restored", "err", err)
 	}
 }

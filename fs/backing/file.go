@@ -26,20 +26,27 @@ func (d *Dir) Create(name string, mode uint32) (*File, error) {
 // Open opens the regular file name, for writing too unless readOnly or the store refuses that
 // (File.ReadOnly tells). ELOOP or EINVAL when it is not a regular file.
 func (d *Dir) Open(name string, readOnly bool) (*File, error) {
-	const flags = unix.O_NOFOLLOW | unix.O_CLOEXEC | unix.O_NONBLOCK
 	mode := unix.O_RDWR
 	if readOnly {
 		mode = unix.O_RDONLY
 	}
-	fd, err := unix.Openat(d.fd, name, flags|mode, 0)
+	fd, err := d.openRegular(name, mode)
 	if mode == unix.O_RDWR && (errors.Is(err, unix.EACCES) || errors.Is(err, unix.EROFS)) {
 		mode = unix.O_RDONLY
-		fd, err = unix.Openat(d.fd, name, flags|mode, 0)
+		fd, err = d.openRegular(name, mode)
 	}
 	if err != nil {
 		return nil, err
 	}
 	return regular(&File{fd: fd, readOnly: mode == unix.O_RDONLY})
+}
+
+func (d *Dir) openRegular(name string, mode int) (fd int, err error) {
+	err = d.entryAsOwner(name, func() (err error) {
+		fd, err = unix.Openat(d.fd, name, mode|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+		return err
+	})
+	return fd, err
 }
 
 // regular refuses what an attacker may have put in a file's place: opening a FIFO or device.
@@ -134,10 +141,9 @@ func (f *File) Utimens(atime, mtime unix.Timespec) error {
 func (f *File) GetXattr(attr string, buf []byte) (int, error) { return unix.Fgetxattr(f.fd, attr, buf) }
 
 // SetXattr sets an extended attribute.
-func (f *File) SetXattr(attr string, value []byte) error { return unix.Fsetxattr(f.fd, attr, value, 0) }
-
-// RemoveXattr removes an extended attribute.
-func (f *File) RemoveXattr(attr string) error { return unix.Fremovexattr(f.fd, attr) }
+func (f *File) SetXattr(attr string, value []byte) error {
+	return f.asOwner(func() error { return unix.Fsetxattr(f.fd, attr, value, 0) })
+}
 
 // Lock takes the exclusive lock of flock(2), or fails with EWOULDBLOCK when another process holds it.
 func (f *File) Lock() error { return unix.Flock(f.fd, unix.LOCK_EX|unix.LOCK_NB) }

@@ -9,26 +9,36 @@ import (
 // GetXattr reads an extended attribute of name ("" is d itself) into buf and returns its length;
 // ENODATA when it is absent. A symbolic link is never followed.
 func (d *Dir) GetXattr(name, attr string, buf []byte) (int, error) {
-	if name == "" {
-		return unix.Getxattr(d.proc(), attr, buf)
-	}
-	return unix.Lgetxattr(d.proc()+"/"+name, attr, buf)
+	var n int
+	err := d.entryAsOwner(name, func() (err error) {
+		if name == "" {
+			n, err = unix.Getxattr(d.proc(), attr, buf)
+		} else {
+			n, err = unix.Lgetxattr(d.proc()+"/"+name, attr, buf)
+		}
+		return err
+	})
+	return n, err
 }
 
 // SetXattr sets an extended attribute of name ("" is d itself); flags are those of setxattr(2).
 func (d *Dir) SetXattr(name, attr string, value []byte, flags int) error {
-	if name == "" {
-		return unix.Setxattr(d.proc(), attr, value, flags)
-	}
-	return unix.Lsetxattr(d.proc()+"/"+name, attr, value, flags)
+	return d.entryAsOwner(name, func() error {
+		if name == "" {
+			return unix.Setxattr(d.proc(), attr, value, flags)
+		}
+		return unix.Lsetxattr(d.proc()+"/"+name, attr, value, flags)
+	})
 }
 
 // RemoveXattr removes an extended attribute of name ("" is d itself).
 func (d *Dir) RemoveXattr(name, attr string) error {
-	if name == "" {
-		return unix.Removexattr(d.proc(), attr)
-	}
-	return unix.Lremovexattr(d.proc()+"/"+name, attr)
+	return d.entryAsOwner(name, func() error {
+		if name == "" {
+			return unix.Removexattr(d.proc(), attr)
+		}
+		return unix.Lremovexattr(d.proc()+"/"+name, attr)
+	})
 }
 
 // ListXattr returns the names of the extended attributes of name ("" is d itself).
