@@ -130,6 +130,13 @@ func (m *Mounts) Unclean(id uint64) bool {
 	return m.overflow || slices.Contains(m.unclean, id)
 }
 
+// AnyUnclean reports whether any mount ended without End.
+func (m *Mounts) AnyUnclean() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.overflow || len(m.unclean) > 0
+}
+
 // Current returns the live mount's id, 0 if there is none.
 func (m *Mounts) Current() uint64 {
 	m.mu.Lock()

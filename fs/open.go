@@ -73,6 +73,9 @@ func (s *fileSystem) acquire(in *inode, writer bool) error {
 func (s *fileSystem) tryAcquire(in *inode, writer bool) (again bool, err error) {
 	before := s.momentOf(in)
 	c, err := s.look(in)
+	if s.vol.neverWritten(err) && !s.momentOf(in).differs(before) {
+		return false, s.openNeverWritten(in)
+	}
 	if err != nil {
 		if s.momentOf(in).differs(before) {
 			return true, nil

@@ -270,6 +270,9 @@ func (s *fileSystem) wrapFor(in *inode, d *dirHandle, from, to place) (slot enve
 	err = s.loadSlots(in, d.Dir, from.store)
 	t := in.file.slots
 	in.mu.Unlock()
+	if s.vol.neverWritten(err) && !s.vol.ro {
+		return slot, tag, s.renew(in) // ESTALE: the kernel begins again
+	}
 	if err != nil {
 		return slot, tag, err
 	}

@@ -46,6 +46,9 @@ func (s *fileSystem) object(nodeid uint64) (*inode, object, error) {
 	id, err := s.identity(in, d, p)
 	if err != nil {
 		done()
+		if s.vol.neverWritten(err) && !s.vol.ro {
+			err = s.renew(in)
+		}
 		return nil, object{}, err
 	}
 	return in, object{d: d, name: p.store, id: id, done: done}, nil
