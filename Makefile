@@ -21,7 +21,7 @@ help:
 	@echo 'make build              bin/kmsfs'
 	@echo 'make install PREFIX=P   kmsfs and its bash completion under P (default /usr/local)'
 	@echo 'make bench              Go benchmarks of all packages'
-	@echo 'make ci                 format, vet, staticcheck, tests under the race detector, demo'
+	@echo 'make ci                 format, vet, staticcheck, make test under the race detector, demo'
 	@echo 'make setup              only install what is missing (fuse3, softhsm2, ...)'
 	@echo 'make clean              remove bin/'
 
@@ -40,7 +40,7 @@ demo: setup build
 	bin/kmsfs lab key-disable
 
 test: setup
-	$(GO) test -short -timeout 20m ./...
+	$(GO) test -short -timeout 20m $(TESTFLAGS) ./...
 
 test-long: setup
 	KMSFS_CRASH_RUNS=1000000 $(GO) test -timeout 6h ./cmd/... ./envelope/... ./fs/... ./hsm/... ./keysvc/...
@@ -67,7 +67,7 @@ race:
 	@rm -f bin/race.*
 	$(GO) build -race -o bin/kmsfs-race ./cmd/kmsfs
 	KMSFS=$(CURDIR)/bin/kmsfs-race GORACE="halt_on_error=1 atexit_sleep_ms=0 log_path=$(CURDIR)/bin/race" \
-		$(GO) test -short -race -timeout 20m ./...
+		$(MAKE) --no-print-directory test TESTFLAGS=-race
 	@if compgen -G 'bin/race.*' >/dev/null; then cat bin/race.*; exit 1; fi
 
 clean:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -157,7 +158,11 @@ func (s *Server) Wait() error {
 func (s *Server) Unmount() error {
 	s.fs.committer.pause.Lock()
 	defer s.fs.committer.pause.Unlock()
-	return s.fuse.Unmount()
+	err := s.fuse.Unmount()
+	if err != nil && strings.Contains(err.Error(), "busy") {
+		return unix.EBUSY // fusermount3 says it in words only
+	}
+	return err
 }
 
 // finish detaches the volume after the kernel has let go of it.

@@ -8,18 +8,21 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"runtime"
+	"strings"
 	"testing"
 )
 
 // goSource is a real tree of over 10,000 files.
-func goSource() string { return filepath.Join(runtime.GOROOT(), "src") }
+func goSource(t *testing.T) string {
+	t.Helper()
+	return filepath.Join(strings.TrimSpace(sh(t, ".", "go env GOROOT")), "src")
+}
 
 func TestGoSourceTreeSurvivesCopyRemountAndRemoval(t *testing.T) {
 	v := mountedVolume(t)
-	sh(t, v.Mnt, fmt.Sprintf("cp -a %s tree && diff -r %s tree", goSource(), goSource()))
+	sh(t, v.Mnt, fmt.Sprintf("cp -a %[1]s tree && diff -r %[1]s tree", goSource(t)))
 	v.remount()
-	sh(t, v.Mnt, fmt.Sprintf("diff -r %s tree", goSource()))
+	sh(t, v.Mnt, fmt.Sprintf("diff -r %s tree", goSource(t)))
 	v.waitNoKeys()
 	sh(t, v.Mnt, "rm -rf tree && test -z \"$(ls -A)\"")
 }
@@ -27,7 +30,7 @@ func TestGoSourceTreeSurvivesCopyRemountAndRemoval(t *testing.T) {
 func TestGitWorksInside(t *testing.T) {
 	v := mountedVolume(t)
 	const git = "git -c user.name=tester -c user.email=tester@example.com"
-	sh(t, v.Mnt, "mkdir repo && cd repo && cp -a "+filepath.Join(goSource(), "net")+" . && git init -q && git add -A && "+
+	sh(t, v.Mnt, "mkdir repo && cd repo && cp -a "+filepath.Join(goSource(t), "net")+" . && git init -q && git add -A && "+
 		git+" commit -qm one && git fsck --strict && test -z \"$(git status --porcelain)\"")
 	v.remount()
 	sh(t, v.Mnt, "cd repo && git fsck --strict && "+git+" mv net net2 && "+git+" commit -qam two && git gc -q && git fsck --strict && test -z \"$(git status --porcelain)\"")

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -132,14 +131,8 @@ func (d *daemon) close() error {
 	return errors.Join(errs...)
 }
 
-// Unmount implements control.Handler. What fusermount3 says of a mount in use is text only.
-func (d *daemon) Unmount() error {
-	err := d.server.Unmount()
-	if err != nil && strings.Contains(err.Error(), "busy") {
-		return unix.EBUSY
-	}
-	return err
-}
+// Unmount implements control.Handler.
+func (d *daemon) Unmount() error { return d.server.Unmount() }
 
 // Status implements control.Handler.
 func (d *daemon) Status() control.Status {

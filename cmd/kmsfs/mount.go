@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -12,7 +13,7 @@ import (
 )
 
 const mountLong = `Attaches a volume: unwraps its key, makes a grant for this mount and serves the files at
-MOUNTPOINT. The command returns when the mount is ready and leaves a daemon behind; its log is
+MOUNTPOINT, which is made if only its last component is missing. The command returns when the mount is ready and leaves a daemon behind; its log is
 STATE-DIR/log/VOLUME.log. With -f it stays in the foreground and logs to standard error.
 
 Options of -o: allow_other (implies default_permissions), default_permissions, ro, debug,
@@ -80,10 +81,16 @@ func (a *app) mount(ctx context.Context, m mountRequest) error {
 	if err := checkMountpoint(m); err != nil {
 		return err
 	}
+	made := os.Mkdir(m.mountpoint, 0o700) == nil // in a directory that exists, as the first mount wants it
 	if m.foreground {
-		return a.serveForeground(ctx, m)
+		err = a.serveForeground(ctx, m)
+	} else {
+		err = a.spawnDaemon(ctx, volume.ID)
 	}
-	return a.spawnDaemon(ctx, volume.ID)
+	if err != nil && made {
+		return errors.Join(err, os.Remove(m.mountpoint))
+	}
+	return err
 }
 
 // checkMountpoint refuses what fs.Mount cannot explain: a mount on top of a mount, and a machine
