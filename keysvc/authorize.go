@@ -16,8 +16,8 @@ type access struct {
 }
 
 // authorize decides whether the caller may do something with a key: the root of
-// the key's account may, others need a grant. Nobody may manage a key that KMS
-// manages. Key policies and identity policies will be evaluated here.
+// the key's account and its administrators may, others need a grant. Nobody may
+// manage a key that KMS manages. Key policies and identity policies will be evaluated here.
 func (c *call) authorize(k *keySnapshot, a access) error {
 	if a.action == "" {
 		a.action = c.op.name
@@ -28,7 +28,7 @@ func (c *call) authorize(k *keySnapshot, a access) error {
 	if err := c.checkGrantTokens(k, a.grantTokens); err != nil {
 		return err
 	}
-	if c.caller.isRoot() && c.caller.Account == k.Account {
+	if c.caller.ownsAccount() && c.caller.Account == k.Account {
 		return nil
 	}
 	grants, err := c.s.grantsOf(c.ctx, k)
@@ -44,7 +44,7 @@ func (c *call) authorize(k *keySnapshot, a access) error {
 
 // authorizeAccount decides about operations on no key in particular.
 func (c *call) authorizeAccount() error {
-	if c.caller.isRoot() && c.caller.Account == c.scope.Account {
+	if c.caller.ownsAccount() && c.caller.Account == c.scope.Account {
 		return nil
 	}
 	return c.denied(c.op.name, "*", "no identity-based policy allows")

@@ -21,6 +21,10 @@ type Caller struct {
 	Region      string // region of the request's credential scope; "" = the service's
 	RequestID   string // "" = made up by the service
 
+	// Administrator says that an identity policy allows the principal everything
+	// in its Account, as AWS's AdministratorAccess does.
+	Administrator bool
+
 	// Details go into the record's additionalEventData, for example the process
 	// that opened a file.
 	Details audit.Params
@@ -55,6 +59,10 @@ func rootARN(account string) string { return "arn:aws:iam::" + account + ":root"
 
 // isRoot tells whether the caller is its account's root.
 func (c *Caller) isRoot() bool { return c.ARN == rootARN(c.Account) }
+
+// ownsAccount tells whether the caller may do with its account's keys what the
+// account's root may.
+func (c *Caller) ownsAccount() bool { return c.Administrator || c.isRoot() }
 
 // identity is the caller as CloudTrail shows it.
 func (c *Caller) identity() audit.UserIdentity {

@@ -65,7 +65,7 @@ func retiredGrant(in *kms.RetireGrantInput) (keyID, grantID string, err error) {
 }
 
 func (c *call) mayRetire(g *store.Grant) bool {
-	return c.caller.ARN == g.IssuingAccount || c.caller.ARN == g.Retiring ||
+	return c.caller.ownsAccount() && rootARN(c.caller.Account) == g.IssuingAccount || c.caller.ARN == g.Retiring ||
 		c.caller.ARN == g.Grantee && slices.Contains(g.Operations, types.GrantOperationRetireGrant)
 }
 

@@ -1,0 +1,80 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+
+	"github.com/kmsfs/kmsfs/keysvc"
+	"github.com/kmsfs/kmsfs/keysvc/api/awsjson"
+	"github.com/kmsfs/kmsfs/keysvc/api/sigv4"
+)
+
+const contentType = "application/x-amz-json-1.1"
+
+// Refusals that no other package has a type for.
+var (
+	errUnknownOperation = &refusal{http.StatusBadRequest, "UnknownOperationException", ""}
+	errNotFound         = &refusal{http.StatusNotFound, "UnknownOperationException", ""}
+	errTooLarge         = &refusal{http.StatusRequestEntityTooLarge, "RequestEntityTooLargeException", "The request is longer than " + strconv.Itoa(MaxBody) + " bytes."}
+	errSerialization    = &refusal{http.StatusBadRequest, "SerializationException", ""}
+	errScope            = &refusal{http.StatusBadRequest, "InvalidSignatureException", "Credential should be scoped to a valid region."}
+	errFailed           = &refusal{http.StatusInternalServerError, "KMSInternalException", "The key service failed; its log has the cause."}
+)
+
+// refusal is an error as a client sees it.
+type refusal struct {
+	status  int
+	name    string // AWS's
+	message string // "" = none is sent
+}
+
+func (r *refusal) Error() string { return r.name + ": " + r.message }
+
+// refusalFor finds what a client sees of an error. What has no name here is the
+// server's own fault.
+func refusalFor(err error) *refusal {
+	var own *refusal
+	var service *keysvc.Error
+	var signature *sigv4.Error
+	var body *awsjson.Error
+	switch {
+	case errors.As(err, &own):
+		return own
+	case errors.As(err, &service):
+		return &refusal{service.Kind.HTTPStatus(), service.ErrorCode(), service.Message}
+	case errors.As(err, &signature):
+		return &refusal{http.StatusBadRequest, signature.Kind.String(), signature.Message}
+	case errors.As(err, &body):
+		return errSerialization
+	default:
+		return errFailed
+	}
+}
+
+// body is the refusal in JSON. AWS spells the text's member in two ways.
+func (r *refusal) body() []byte {
+	members := map[string]string{"__type": r.name}
+	switch {
+	case r.message == "":
+	case r.name == "AccessDeniedException":
+		members["Message"] = r.message
+	default:
+		members["message"] = r.message
+	}
+	text, _ := json.Marshal(members) // strings can't fail
+	return text
+}
+
+// answer writes status and body. A client that is gone gets nothing.
+func answer(w http.ResponseWriter, status int, body []byte) {
+	h := w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("Cache-Control", "no-cache, no-store, must-revalidate, private")
+	h.Set("Pragma", "no-cache")
+	h.Set("Expires", "0")
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
+}

@@ -1,0 +1,83 @@
+package api
+
+import (
+	"context"
+
+	"github.com/kmsfs/kmsfs/keysvc"
+	"github.com/kmsfs/kmsfs/keysvc/api/awsjson"
+
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+)
+
+// operation decodes a request's body, calls the service and encodes the answer.
+type operation func(ctx context.Context, s *keysvc.Service, body []byte) ([]byte, error)
+
+// method is an operation of the service.
+type method[In, Out any] func(*keysvc.Service, context.Context, *In, ...func(*kms.Options)) (*Out, error)
+
+// call makes an operation of a method. It wipes the plaintext in its input and
+// output, which nobody needs after it.
+func call[In, Out any](m method[In, Out]) operation {
+	return func(ctx context.Context, s *keysvc.Service, body []byte) ([]byte, error) {
+		in := new(In)
+		defer wipePlaintext(in)
+		if err := awsjson.Decode(body, in); err != nil {
+			return nil, err
+		}
+		out, err := m(s, ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		defer wipePlaintext(out)
+		return awsjson.Encode(out)
+	}
+}
+
+// wipePlaintext wipes the one secret that inputs and outputs have.
+func wipePlaintext(v any) {
+	switch v := v.(type) {
+	case *kms.EncryptInput:
+		clear(v.Plaintext)
+	case *kms.DecryptOutput:
+		clear(v.Plaintext)
+	case *kms.GenerateDataKeyOutput:
+		clear(v.Plaintext)
+	case *kms.GenerateRandomOutput:
+		clear(v.Plaintext)
+	}
+}
+
+// operations are all operations by their API names.
+var operations = map[string]operation{
+	"CancelKeyDeletion":               call((*keysvc.Service).CancelKeyDeletion),
+	"CreateAlias":                     call((*keysvc.Service).CreateAlias),
+	"CreateGrant":                     call((*keysvc.Service).CreateGrant),
+	"CreateKey":                       call((*keysvc.Service).CreateKey),
+	"Decrypt":                         call((*keysvc.Service).Decrypt),
+	"DeleteAlias":                     call((*keysvc.Service).DeleteAlias),
+	"DescribeKey":                     call((*keysvc.Service).DescribeKey),
+	"DisableKey":                      call((*keysvc.Service).DisableKey),
+	"DisableKeyRotation":              call((*keysvc.Service).DisableKeyRotation),
+	"EnableKey":                       call((*keysvc.Service).EnableKey),
+	"EnableKeyRotation":               call((*keysvc.Service).EnableKeyRotation),
+	"Encrypt":                         call((*keysvc.Service).Encrypt),
+	"GenerateDataKey":                 call((*keysvc.Service).GenerateDataKey),
+	"GenerateDataKeyWithoutPlaintext": call((*keysvc.Service).GenerateDataKeyWithoutPlaintext),
+	"GenerateRandom":                  call((*keysvc.Service).GenerateRandom),
+	"GetKeyRotationStatus":            call((*keysvc.Service).GetKeyRotationStatus),
+	"ListAliases":                     call((*keysvc.Service).ListAliases),
+	"ListGrants":                      call((*keysvc.Service).ListGrants),
+	"ListKeyRotations":                call((*keysvc.Service).ListKeyRotations),
+	"ListKeys":                        call((*keysvc.Service).ListKeys),
+	"ListResourceTags":                call((*keysvc.Service).ListResourceTags),
+	"ListRetirableGrants":             call((*keysvc.Service).ListRetirableGrants),
+	"ReEncrypt":                       call((*keysvc.Service).ReEncrypt),
+	"RetireGrant":                     call((*keysvc.Service).RetireGrant),
+	"RevokeGrant":                     call((*keysvc.Service).RevokeGrant),
+	"RotateKeyOnDemand":               call((*keysvc.Service).RotateKeyOnDemand),
+	"ScheduleKeyDeletion":             call((*keysvc.Service).ScheduleKeyDeletion),
+	"TagResource":                     call((*keysvc.Service).TagResource),
+	"UntagResource":                   call((*keysvc.Service).UntagResource),
+	"UpdateAlias":                     call((*keysvc.Service).UpdateAlias),
+	"UpdateKeyDescription":            call((*keysvc.Service).UpdateKeyDescription),
+}

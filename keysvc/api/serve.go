@@ -1,0 +1,52 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+)
+
+// Limits of the HTTP server: what a slow or idle client can hold.
+const (
+	headerTime = 5 * time.Second   // for a request's headers
+	readTime   = 10 * time.Second  // for headers and body
+	writeTime  = 30 * time.Second  // from the end of the headers to the end of the answer
+	idleTime   = 120 * time.Second // between requests on a connection
+	stopTime   = 10 * time.Second  // for requests under way when the server stops
+	maxHeader  = 16 << 10          // bytes
+)
+
+// Serve answers requests on all listeners until ctx ends or one fails. Then it
+// stops listening, lets requests under way finish for ten seconds, and closes
+// what is left. It returns nil after ctx has ended.
+func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
+	server := &http.Server{
+		Handler: s, ReadHeaderTimeout: headerTime, ReadTimeout: readTime, WriteTimeout: writeTime,
+		IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
+		ErrorLog: slog.NewLogLogger(s.config.Logger.Handler(), slog.LevelDebug),
+	}
+	failed := make(chan error, len(listeners))
+	for _, l := range listeners {
+		go func() { failed <- server.Serve(l) }()
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	s.stopping.Store(true)
+	return errors.Join(err, shutdown(server))
+}
+
+// shutdown ends a server. Being cut off is the clients' loss, not a failure.
+func shutdown(server *http.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
+	defer cancel()
+	if err := server.Shutdown(ctx); err != nil {
+		return server.Close()
+	}
+	return nil
+}
