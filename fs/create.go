@@ -15,6 +15,7 @@ import (
 
 // Create implements fuse.RawFileSystem: a new file with a data key of its own, open.
 func (s *fileSystem) Create(_ <-chan struct{}, input *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
+	defer s.changes.Add(1)
 	dir := s.tree.get(input.NodeId)
 	if dir == nil {
 		return fuse.Status(syscall.ESTALE)
@@ -188,6 +189,7 @@ func (s *fileSystem) fileOptions(f *backing.File, key *envelope.DataKey) envelop
 
 // Mknod implements fuse.RawFileSystem.
 func (s *fileSystem) Mknod(_ <-chan struct{}, input *fuse.MknodIn, name string, out *fuse.EntryOut) fuse.Status {
+	defer s.changes.Add(1)
 	dir := s.tree.get(input.NodeId)
 	if dir == nil {
 		return fuse.Status(syscall.ESTALE)
@@ -206,6 +208,7 @@ func (s *fileSystem) Mknod(_ <-chan struct{}, input *fuse.MknodIn, name string, 
 
 // Mkdir implements fuse.RawFileSystem.
 func (s *fileSystem) Mkdir(_ <-chan struct{}, input *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
+	defer s.changes.Add(1)
 	dir := s.tree.get(input.NodeId)
 	if dir == nil {
 		return fuse.Status(syscall.ESTALE)

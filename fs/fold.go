@@ -144,7 +144,12 @@ func (s *fileSystem) foldAll() error {
 	}
 	var done []*inode
 	for in := range staged {
-		if err := s.fold(in); err != nil {
+		err := s.fold(in)
+		if errors.Is(err, errInUse) {
+			s.folds.add(in)
+			continue
+		}
+		if err != nil {
 			s.log.Warn("key slots stay in the attribute", "file", in.file.id.String(), "err", err)
 			s.folds.add(in)
 			continue
@@ -152,6 +157,7 @@ func (s *fileSystem) foldAll() error {
 		done = append(done, in)
 	}
 	if err := s.vol.root.SyncFS(); err != nil {
+		s.requeue(staged)
 		return err
 	}
 	for _, in := range done {
@@ -193,15 +199,20 @@ func (s *fileSystem) fold(in *inode) error {
 		if err := of.file.SetSlotArea(area); err != nil {
 			return err
 		}
-		if err := s.commit(in, of); err != nil {
-			return err
-		}
-	} else if err := s.foldClosed(in, d, p.store, area); err != nil {
+		in.file.slots = t
+		return errInUse
+	}
+	if err := s.foldClosed(in, d, p.store, area); err != nil {
 		return err
 	}
 	in.file.slots = t
 	return nil
 }
+
+// errInUse leaves the attribute of a file in use alone. Its slots go into each root page from the
+// next commit on, but the durable root, which a power loss may bring back, has the old ones until
+// the file is flushed.
+var errInUse = errors.New("the file is in use")
 
 func (s *fileSystem) foldClosed(in *inode, d *dirHandle, name string, area []byte) error {
 	f, err := d.Open(name, false)

@@ -49,6 +49,7 @@ type fileState struct {
 	size      int64
 	sizeKnown bool
 	hinted    int64  // size that the hint in the store says, -1 when unknown
+	changes   uint64 // count of changes of names, plus one, that its last fsync has made durable
 	closes    uint64 // counts last closes: roots read before one are stale after it
 
 	// What the page engine is told at the next open, see envelope.Trust.

@@ -103,6 +103,9 @@ func (s *fileSystem) Flush(_ <-chan struct{}, input *fuse.FlushIn) fuse.Status {
 	return status(s.commit(in, of))
 }
 
+// fsyncDataOnly is FUSE_FSYNC_FDATASYNC.
+const fsyncDataOnly = 1
+
 // Fsync implements fuse.RawFileSystem: one device flush.
 func (s *fileSystem) Fsync(_ <-chan struct{}, input *fuse.FsyncIn) fuse.Status {
 	in, of, no := s.held(input.NodeId)
@@ -111,7 +114,10 @@ func (s *fileSystem) Fsync(_ <-chan struct{}, input *fuse.FsyncIn) fuse.Status {
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	return status(s.sync(in, of))
+	if input.FsyncFlags&fsyncDataOnly != 0 {
+		return status(s.sync(in, of))
+	}
+	return status(s.fsync(in, of))
 }
 
 // Lseek implements fuse.RawFileSystem for SEEK_DATA and SEEK_HOLE. Data that the kernel has not

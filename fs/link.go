@@ -11,6 +11,7 @@ import (
 
 // Link implements fuse.RawFileSystem: a further name gets a key slot of its own.
 func (s *fileSystem) Link(_ <-chan struct{}, input *fuse.LinkIn, name string, out *fuse.EntryOut) fuse.Status {
+	defer s.changes.Add(1)
 	in, dir := s.tree.get(input.Oldnodeid), s.tree.get(input.NodeId)
 	if in == nil || dir == nil {
 		return fuse.Status(syscall.ESTALE)
@@ -91,6 +92,7 @@ func (s *fileSystem) addSlot(in *inode, d *dirHandle, p place, slot envelope.Slo
 // Unlink implements fuse.RawFileSystem. It needs no file key; a file in use keeps its key until
 // its last close.
 func (s *fileSystem) Unlink(_ <-chan struct{}, header *fuse.InHeader, name string) fuse.Status {
+	defer s.changes.Add(1)
 	dir := s.tree.get(header.NodeId)
 	if dir == nil {
 		return fuse.Status(syscall.ESTALE)
@@ -163,6 +165,7 @@ func (s *fileSystem) dropSlotOf(in *inode, p place) {
 
 // Rmdir implements fuse.RawFileSystem.
 func (s *fileSystem) Rmdir(_ <-chan struct{}, header *fuse.InHeader, name string) fuse.Status {
+	defer s.changes.Add(1)
 	dir := s.tree.get(header.NodeId)
 	if dir == nil {
 		return fuse.Status(syscall.ESTALE)

@@ -146,18 +146,30 @@ func ownLink(sub *backing.Dir, name string) (target string, err error) {
 	return target, err
 }
 
+// ownEntries lists a directory, also one that its owner may not read.
+func ownEntries(sub *backing.Dir) (entries []backing.Entry, err error) {
+	err = sub.AsOwner(func() (err error) {
+		entries, err = sub.List()
+		return err
+	})
+	return entries, err
+}
+
 // healDir gives an empty directory without identity a new one: a crash between two steps of mkdir
-// or rmdir left it so.
+// or rmdir left it so. A mount that only reads makes one up.
 func (s *fileSystem) healDir(sub *backing.Dir, p place) (envelope.DirID, error) {
-	entries, err := sub.List()
+	entries, err := ownEntries(sub)
 	if err != nil {
 		return envelope.DirID{}, err
 	}
-	if len(entries) > 0 || s.vol.ro {
+	if _, err := ownNames(entries); err != nil {
 		path, _ := s.tree.path(p.dir, p.name)
 		return envelope.DirID{}, rejected("lookup", path, "the directory's identity (kmsfs.dir) is missing")
 	}
 	id := envelope.NewDirID()
+	if s.vol.ro {
+		return id, nil
+	}
 	return id, sub.Symlink(s.vol.crypto.SealDir(p.dir.dirID, p.name, id), dirLink)
 }
 

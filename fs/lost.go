@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"errors"
 	"io"
 	"syscall"
 	"time"
@@ -19,35 +20,51 @@ func (v *volume) neverWritten(err error) bool {
 }
 
 // renew puts a new empty file, with a data key of its own, in the place of one that was never
-// written. Its other names are given files of their own when they are used. The answer is ESTALE,
-// upon which the kernel looks the name up again and finds the new file.
+// written, under all names that are known; a further name gets one of its own when it is used.
 func (s *fileSystem) renew(in *inode) error {
-	p, ok := s.tree.where(in)
-	if !ok {
+	places, paths, seq := s.tree.places(in)
+	if len(places) == 0 {
 		return syscall.ESTALE
 	}
-	path, seq := s.tree.path(p.dir, p.name)
-	key, slot, err := s.vol.generate(path, seq)
+	key, slots, err := s.wrapForAll(paths, seq)
 	if err != nil {
 		return err
 	}
 	defer key.Wipe()
-	d, err := s.dir(p.dir)
+	d, err := s.dir(places[0].dir)
 	if err != nil {
 		return err
 	}
 	defer s.dirs.release(d)
 	temp := tempName()
-	if err := s.makeEmpty(d, p, temp, key, slot); err != nil {
-		d.Unlink(temp)
+	defer d.Unlink(temp) // gone, unless something failed
+	if err := s.makeEmpty(d, places[0], temp, key, slots); err != nil {
 		return err
 	}
-	s.log.Warn("file was never written before a crash: empty", "volume", s.vol.id.String(), "path", path)
-	return s.putInPlace(in, d, p, temp)
+	s.log.Warn("file was never written before a crash: it is empty", "volume", s.vol.id.String(), "path", paths[0])
+	return s.putInPlace(in, d, temp, places)
+}
+
+// wrapForAll makes a data key that is wrapped for each of paths.
+func (s *fileSystem) wrapForAll(paths []string, seq uint64) (*envelope.DataKey, []envelope.Slot, error) {
+	key, slot, err := s.vol.generate(paths[0], seq)
+	if err != nil {
+		return nil, nil, err
+	}
+	slots := []envelope.Slot{slot}
+	for _, path := range paths[1:] {
+		more, err := s.vol.rewrap(&slot, paths[0], path, seq)
+		if err != nil {
+			key.Wipe()
+			return nil, nil, err
+		}
+		slots = append(slots, more)
+	}
+	return key, slots, nil
 }
 
 // makeEmpty makes an empty file with the owner, mode and times of the one at p.
-func (s *fileSystem) makeEmpty(d *dirHandle, p place, temp string, key *envelope.DataKey, slot envelope.Slot) error {
+func (s *fileSystem) makeEmpty(d *dirHandle, p place, temp string, key *envelope.DataKey, slots []envelope.Slot) error {
 	var st unix.Stat_t
 	if err := d.Stat(p.store, &st); err != nil {
 		return err
@@ -66,7 +83,7 @@ func (s *fileSystem) makeEmpty(d *dirHandle, p place, temp string, key *envelope
 		return err
 	}
 	id := newFileID()
-	area, err := s.vol.crypto.SealSlots(id, envelope.SlotTable{Version: 1, Slots: []envelope.Slot{slot}})
+	area, err := s.vol.crypto.SealSlots(id, envelope.SlotTable{Version: 1, Slots: slots})
 	if err != nil {
 		return err
 	}
@@ -78,34 +95,66 @@ func (s *fileSystem) makeEmpty(d *dirHandle, p place, temp string, key *envelope
 	return f.Utimens(st.Atim, st.Mtim)
 }
 
-// putInPlace renames temp over the name p of in, unless that has become another file's meanwhile.
-func (s *fileSystem) putInPlace(in *inode, d *dirHandle, p place, temp string) error {
+// putInPlace gives temp the names at places as far as they still lead to in, which stands for the
+// new file from then on.
+func (s *fileSystem) putInPlace(in *inode, d *dirHandle, temp string, places []place) error {
 	s.names.Lock()
 	defer s.names.Unlock()
 	var st unix.Stat_t
-	err := d.Stat(p.store, &st)
-	if err == nil && st.Ino != in.ino {
-		err = syscall.ESTALE
-	}
-	if err == nil {
-		err = d.Rename(temp, d.Dir, p.store, 0)
-	}
-	if err != nil {
-		d.Unlink(temp)
+	if err := d.Stat(temp, &st); err != nil {
 		return err
 	}
-	s.tree.mu.Lock()
-	s.tree.detach(in)
-	s.tree.mu.Unlock()
-	return syscall.ESTALE
+	replaced := false
+	for _, p := range places {
+		err := s.linkOver(in, d, temp, p)
+		if err != nil && !errors.Is(err, syscall.ESTALE) {
+			return err
+		}
+		replaced = replaced || err == nil
+	}
+	if !replaced {
+		return syscall.ESTALE
+	}
+	s.tree.renumber(in, st.Ino)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.file = fileState{hinted: -1, closes: in.file.closes + 1}
+	return nil
+}
+
+// linkOver puts a link to temp in the place p of in.
+func (s *fileSystem) linkOver(in *inode, d *dirHandle, temp string, p place) error {
+	to, err := s.dir(p.dir)
+	if err != nil {
+		return err
+	}
+	defer s.dirs.release(to)
+	var st unix.Stat_t
+	if err := to.Stat(p.store, &st); err != nil || st.Ino != in.ino {
+		return syscall.ESTALE
+	}
+	link := tempName()
+	if err := d.Link(temp, to.Dir, link); err != nil {
+		return err
+	}
+	if err := to.Rename(link, to.Dir, p.store, 0); err != nil {
+		to.Unlink(link)
+		return err
+	}
+	return nil
 }
 
 // openNeverWritten opens a file that was never written. A mount that only reads shows it as empty
 // and leaves the store alone; it asks the key service all the same.
-func (s *fileSystem) openNeverWritten(in *inode) error {
+func (s *fileSystem) openNeverWritten(in *inode) (again bool, err error) {
 	if !s.vol.ro {
-		return s.renew(in)
+		err := s.renew(in)
+		return err == nil, err
 	}
+	return false, s.openNothing(in)
+}
+
+func (s *fileSystem) openNothing(in *inode) error {
 	paths, seq := s.tree.paths(in)
 	key, slot, err := s.vol.generate(first(paths), seq)
 	if err != nil {

@@ -74,7 +74,7 @@ func (s *fileSystem) tryAcquire(in *inode, writer bool) (again bool, err error) 
 	before := s.momentOf(in)
 	c, err := s.look(in)
 	if s.vol.neverWritten(err) && !s.momentOf(in).differs(before) {
-		return false, s.openNeverWritten(in)
+		return s.openNeverWritten(in)
 	}
 	if err != nil {
 		if s.momentOf(in).differs(before) {

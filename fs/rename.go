@@ -14,6 +14,7 @@ import (
 // rename and the old wrapping dropped after it, so that a crash leaves the file readable under
 // whichever name it then has. No device flush is needed. Directories go through the rename log.
 func (s *fileSystem) Rename(_ <-chan struct{}, input *fuse.RenameIn, oldName, newName string) fuse.Status {
+	defer s.changes.Add(1)
 	a, b := s.tree.get(input.NodeId), s.tree.get(input.Newdir)
 	if a == nil || b == nil {
 		return fuse.Status(syscall.ESTALE)
@@ -271,7 +272,9 @@ func (s *fileSystem) wrapFor(in *inode, d *dirHandle, from, to place) (slot enve
 	t := in.file.slots
 	in.mu.Unlock()
 	if s.vol.neverWritten(err) && !s.vol.ro {
-		return slot, tag, s.renew(in) // ESTALE: the kernel begins again
+		if err = s.renew(in); err == nil {
+			return s.wrapFor(in, d, from, to)
+		}
 	}
 	if err != nil {
 		return slot, tag, err

@@ -2,6 +2,7 @@ package fs
 
 import (
 	"errors"
+	"strings"
 	"syscall"
 
 	"github.com/kmsfs/kmsfs/envelope"
@@ -105,20 +106,35 @@ func (s *fileSystem) checkEmpty(in *inode) error {
 		return err
 	}
 	defer s.dirs.release(sub)
-	var entries []backing.Entry
-	err = sub.AsOwner(func() (err error) {
-		entries, err = sub.List()
-		return err
-	})
+	entries, err := ownEntries(sub.Dir)
 	if err != nil {
 		return err
 	}
+	_, err = ownNames(entries)
+	return err
+}
+
+// ownNames lists what of an empty directory's entries has to be removed before it can go: what
+// crashes left behind, then its identity. ENOTEMPTY when there is anything else.
+func ownNames(entries []backing.Entry) ([]string, error) {
+	there := make(map[string]bool, len(entries))
 	for _, e := range entries {
-		if e.Name != dirLink && e.Name != dirLinkNew {
-			return syscall.ENOTEMPTY
+		there[e.Name] = true
+	}
+	var names []string
+	for _, e := range entries {
+		long, companion := strings.CutSuffix(e.Name, longNameSuffix)
+		switch {
+		case e.Name == dirLink || e.Name == dirLinkNew:
+		case strings.HasPrefix(e.Name, tempPrefix):
+			names = append(names, e.Name)
+		case companion && strings.HasPrefix(long, longPrefix) && !there[long]:
+			names = append(names, e.Name)
+		default:
+			return nil, syscall.ENOTEMPTY
 		}
 	}
-	return nil
+	return append(names, dirLinkNew, dirLink), nil
 }
 
 // overDir renames a directory over an empty one, whose identity has to go first: the store takes
@@ -136,16 +152,21 @@ func (m *move) overDir() error {
 
 // clearIdentity removes the identity of an empty directory.
 func (s *fileSystem) clearIdentity(in *inode) error {
-	if err := s.checkEmpty(in); err != nil {
-		return err
-	}
 	sub, err := s.dir(in)
 	if err != nil {
 		return err
 	}
 	defer s.dirs.release(sub)
+	entries, err := ownEntries(sub.Dir)
+	if err != nil {
+		return err
+	}
+	names, err := ownNames(entries)
+	if err != nil {
+		return err
+	}
 	return sub.AsOwner(func() error {
-		for _, name := range []string{dirLinkNew, dirLink} {
+		for _, name := range names {
 			if err := sub.Unlink(name); err != nil && !errors.Is(err, syscall.ENOENT) {
 				return err
 			}

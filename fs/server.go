@@ -2,10 +2,12 @@ package fs
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -30,6 +32,8 @@ type fileSystem struct {
 	streams    dirStreams
 	folds      foldQueue
 	committer  *committer
+	changes    atomic.Uint64 // counts changes of names and attributes, after each
+	suspect    atomic.Bool   // a device flush failed: the end of this mount is not a clean one
 	log        *slog.Logger
 	mountpoint string
 	timeout    time.Duration // how long the kernel may keep names and attributes
@@ -58,7 +62,10 @@ func newFileSystem(v *volume, o *MountOptions) (*fileSystem, error) {
 	s.tree = newTree(root, s.renames.log.Seq(), s.dirs.drop)
 	s.folds.tree = s.tree
 	s.committer = newCommitter(s)
-	return s, s.keepRoot(root)
+	if err := s.keepRoot(root); err != nil {
+		return nil, err
+	}
+	return s, s.settleRenames()
 }
 
 func (s *fileSystem) rootInode() (*inode, error) {
@@ -183,6 +190,9 @@ func (s *fileSystem) detach() error {
 	if syncErr := s.vol.syncStore(); err == nil {
 		err = syncErr
 	}
+	if err == nil && s.suspect.Load() {
+		err = errFlushFailed
+	}
 	s.renames.close()
 	s.dirs.release(s.rootDir)
 	s.dirs.closeAll()
@@ -192,6 +202,9 @@ func (s *fileSystem) detach() error {
 	}
 	return s.vol.end()
 }
+
+// errFlushFailed: what a failed flush has dropped is not reported by a later one.
+var errFlushFailed = errors.New("a flush of the store failed while the volume was mounted")
 
 // syncStore flushes the store's filesystem, so that a clean end means a durable one.
 func (v *volume) syncStore() error {

@@ -11,6 +11,7 @@ import (
 
 // SetAttr implements fuse.RawFileSystem. Only a new size needs the file's key.
 func (s *fileSystem) SetAttr(_ <-chan struct{}, input *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
+	defer s.changes.Add(1)
 	in := s.tree.get(input.NodeId)
 	if in == nil {
 		return fuse.Status(syscall.ESTALE)

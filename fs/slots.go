@@ -143,6 +143,9 @@ func (s *fileSystem) rewriteHeader(in *inode, d *backing.Dir, name string, area 
 	if err != nil {
 		return err
 	}
+	if !roots.Settled(s.vol.mounts.Unclean) {
+		return errUnsettled
+	}
 	in.file.durable, in.file.fresh = 0, false
 	if err := envelope.RewriteSlots(f, roots, area); err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 // Symlink implements fuse.RawFileSystem: the target is sealed under the volume key, bound to the
 // link's place.
 func (s *fileSystem) Symlink(_ <-chan struct{}, header *fuse.InHeader, target, name string, out *fuse.EntryOut) fuse.Status {
+	defer s.changes.Add(1)
 	dir := s.tree.get(header.NodeId)
 	if dir == nil {
 		return fuse.Status(syscall.ESTALE)

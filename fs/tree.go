@@ -227,6 +227,16 @@ func (t *tree) paths(in *inode) ([]string, uint64) {
 	return out, t.seq
 }
 
+// places returns all known places of in with their paths, and the sequence the paths stand for.
+func (t *tree) places(in *inode) (places []place, paths []string, seq uint64) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for _, p := range in.names {
+		places, paths = append(places, p), append(paths, pathOf(p.dir, p.name))
+	}
+	return places, paths, t.seq
+}
+
 // pathOf joins the names from the root down; tree.mu is held.
 func pathOf(dir *inode, name string) string {
 	parts := []string{name}

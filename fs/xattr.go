@@ -47,7 +47,9 @@ func (s *fileSystem) object(nodeid uint64) (*inode, object, error) {
 	if err != nil {
 		done()
 		if s.vol.neverWritten(err) && !s.vol.ro {
-			err = s.renew(in)
+			if err = s.renew(in); err == nil {
+				return s.object(nodeid)
+			}
 		}
 		return nil, object{}, err
 	}
@@ -127,6 +129,7 @@ func (s *fileSystem) storeXattr(attr string) string {
 
 // SetXAttr implements fuse.RawFileSystem.
 func (s *fileSystem) SetXAttr(_ <-chan struct{}, input *fuse.SetXAttrIn, attr string, data []byte) fuse.Status {
+	defer s.changes.Add(1)
 	if !userXattr(attr) {
 		return fuse.Status(syscall.EOPNOTSUPP)
 	}
@@ -142,6 +145,7 @@ func (s *fileSystem) SetXAttr(_ <-chan struct{}, input *fuse.SetXAttrIn, attr st
 
 // RemoveXAttr implements fuse.RawFileSystem.
 func (s *fileSystem) RemoveXAttr(_ <-chan struct{}, header *fuse.InHeader, attr string) fuse.Status {
+	defer s.changes.Add(1)
 	if !userXattr(attr) {
 		return fuse.ENODATA
 	}

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -55,7 +56,15 @@ func (d *disk) umount() {
 		return
 	}
 	d.mounted = false
-	if err := unix.Unmount(d.Dir, 0); err != nil {
+	err := unix.Unmount(d.Dir, 0)
+	for range 50 {
+		if err != unix.EBUSY {
+			break
+		}
+		time.Sleep(20 * time.Millisecond) // a daemon that has just ended is still giving up its files
+		err = unix.Unmount(d.Dir, 0)
+	}
+	if err != nil {
 		d.t.Errorf("umount %s: %v", d.Dir, err)
 		unix.Unmount(d.Dir, unix.MNT_DETACH)
 	}

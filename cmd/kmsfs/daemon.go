@@ -102,7 +102,11 @@ func (d *daemon) run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, d.stop)() // a signal ends ctx
 	err := d.server.Wait()
 	d.log.Info("unmounted", "volume", st.Volume, "mountpoint", st.Mountpoint)
-	return errors.Join(err, d.close())
+	failed := errors.Join(err, d.close())
+	if failed != nil {
+		d.socket.Failed(failed)
+	}
+	return failed
 }
 
 // stop unmounts after a signal. If files are in use, the mount is detached: nobody can open

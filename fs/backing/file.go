@@ -3,6 +3,7 @@ package backing
 import (
 	"errors"
 	"io"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -12,6 +13,7 @@ import (
 type File struct {
 	fd       int
 	readOnly bool
+	all      atomic.Bool // the next Sync flushes all metadata
 }
 
 // Create makes the regular file name, which must not exist, and opens it for reading and writing.
@@ -111,8 +113,25 @@ func (f *File) WriteAt(p []byte, off int64) (int, error) {
 // Truncate sets the length in bytes.
 func (f *File) Truncate(size int64) error { return unix.Ftruncate(f.fd, size) }
 
-// Sync flushes the data, and the metadata that is needed to read it, to the device.
-func (f *File) Sync() error { return unix.Fdatasync(f.fd) }
+// Sync flushes the data, and the metadata that is needed to read it, to the device; after WantAll
+// everything else that is known of the file too.
+func (f *File) Sync() error {
+	if !f.all.Load() {
+		return unix.Fdatasync(f.fd)
+	}
+	err := unix.Fsync(f.fd)
+	if err == nil {
+		f.all.Store(false)
+	}
+	return err
+}
+
+// WantAll makes the next Sync flush names and attributes as well. WantsAll reports whether it is
+// still to come.
+func (f *File) WantAll() { f.all.Store(true) }
+
+// WantsAll: see WantAll.
+func (f *File) WantsAll() bool { return f.all.Load() }
 
 // Size returns the length in bytes.
 func (f *File) Size() (int64, error) {

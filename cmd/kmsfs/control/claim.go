@@ -21,6 +21,7 @@ type Server struct {
 	mu      sync.Mutex
 	closing bool           // guarded by mu; no answer begins any more
 	answers sync.WaitGroup // answers under way; grows under mu and before closing only
+	waiting []net.Conn     // guarded by mu; clients that wait for the end of the daemon
 }
 
 // Claim takes mountpoint for this process; KindInUse says that another daemon has it. The caller

@@ -73,20 +73,31 @@ func (c *Client) Unmount(ctx context.Context) error {
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Unix(1, 0)) })()
-	if _, err := io.Copy(io.Discard, conn); err != nil {
+	last, err := io.ReadAll(conn.answers)
+	if err != nil {
 		return c.fail(KindIO, errors.New("unmounted, but the daemon has not ended yet"))
 	}
-	return nil
+	return c.farewell(last)
+}
+
+// farewell is what a daemon says before it ends: nothing, unless data was lost.
+func (c *Client) farewell(last []byte) error {
+	var res response
+	if len(last) == 0 || json.Unmarshal(last, &res) != nil || res.Code == "" {
+		return nil
+	}
+	return &Error{Op: "unmount", Path: c.name, Kind: KindLost, Err: errors.New(res.Message),
+		Help: "look at the backing directory: is its disk full or failing? What was fsynced before is safe"}
 }
 
 // ask sends a request and reads the answer. The connection is closed unless err is nil.
-func (c *Client) ask(ctx context.Context, what string) (net.Conn, response, error) {
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", c.socket)
+func (c *Client) ask(ctx context.Context, what string) (*dialogue, response, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", c.socket)
 	if err != nil {
 		return nil, response{}, c.fail(KindIO, err)
 	}
-	res, err := exchange(ctx, conn, what)
+	d := &dialogue{Conn: conn, answers: bufio.NewReader(io.LimitReader(conn, maxMessage))}
+	res, err := d.exchange(ctx, what)
 	if err == nil {
 		err = c.refusal(res)
 	} else {
@@ -96,17 +107,23 @@ func (c *Client) ask(ctx context.Context, what string) (net.Conn, response, erro
 		conn.Close()
 		return nil, response{}, err
 	}
-	return conn, res, nil
+	return d, res, nil
 }
 
-// exchange sends a request on conn and reads one line.
-func exchange(ctx context.Context, conn net.Conn, what string) (response, error) {
-	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+// dialogue is a connection to a daemon that may answer more than once.
+type dialogue struct {
+	net.Conn
+	answers *bufio.Reader
+}
+
+// exchange sends a request and reads one line.
+func (d *dialogue) exchange(ctx context.Context, what string) (response, error) {
+	defer context.AfterFunc(ctx, func() { d.SetDeadline(time.Unix(1, 0)) })()
 	var res response
-	if err := json.NewEncoder(conn).Encode(request{Request: what}); err != nil {
+	if err := json.NewEncoder(d).Encode(request{Request: what}); err != nil {
 		return res, err
 	}
-	line, err := bufio.NewReader(io.LimitReader(conn, maxMessage)).ReadBytes('\n')
+	line, err := d.answers.ReadBytes('\n')
 	if err != nil {
 		return res, err
 	}

@@ -13,6 +13,7 @@ const (
 	KindIO                       // the conversation failed
 	KindRefused                  // the daemon refused the request
 	KindBusy                     // the mount has files in use
+	KindLost                     // unmounted, but not everything could be written
 )
 
 // Error is the error type of this package.

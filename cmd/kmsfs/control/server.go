@@ -43,6 +43,21 @@ func (s *Server) serveConn(conn *net.UnixConn, h Handler) {
 	json.NewEncoder(conn).Encode(res) // a client that went away is no fault of the mount
 	if req.Request != requestUnmount || res.Code != "" {
 		conn.Close()
+		return
+	}
+	s.mu.Lock()
+	s.waiting = append(s.waiting, conn)
+	s.mu.Unlock()
+}
+
+// Failed tells the clients that wait for the end of the daemon what went wrong after the unmount.
+// Call it after Close.
+func (s *Server) Failed(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, conn := range s.waiting {
+		conn.SetWriteDeadline(time.Now().Add(requestTimeout))
+		json.NewEncoder(conn).Encode(response{Code: codeFailed, Message: err.Error()})
 	}
 }
 
