@@ -4,7 +4,8 @@
 // [Service] has a method for each operation, with the signature of the AWS SDK's
 // KMS client, so that code written for *kms.Client runs on a *Service embedded in
 // the process. Errors are the SDK's types with AWS's messages; see [Error].
-// keysvc/embedded opens a Service on a state directory.
+// keysvc/embedded opens a Service on a state directory, keysvc/api serves one
+// over HTTP.
 //
 // # Where what lives
 //
@@ -46,7 +47,7 @@
 //
 // # Not here
 //
-// The wire protocol and signatures, key policies and identity policies,
+// The wire protocol and signatures (keysvc/api), key policies and identity policies,
 // asymmetric and HMAC keys, imported material, multi-region keys and custom key
 // stores. What is asked for and not there is refused, never ignored.
 package keysvc
