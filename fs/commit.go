@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -61,12 +62,13 @@ type committer struct {
 	open map[*inode]struct{} // files in use; leaf lock
 
 	pause sync.Mutex // held while the kernel's own cache is being written out
+	kicks chan chan struct{}
 	stop  chan struct{}
 	done  chan struct{}
 }
 
 func newCommitter(s *fileSystem) *committer {
-	return &committer{s: s, open: make(map[*inode]struct{}), stop: make(chan struct{}), done: make(chan struct{})}
+	return &committer{s: s, open: make(map[*inode]struct{}), kicks: make(chan chan struct{}), stop: make(chan struct{}), done: make(chan struct{})}
 }
 
 func (c *committer) opened(in *inode) {
@@ -95,6 +97,7 @@ func (c *committer) inUse() []*inode {
 // run commits until finish is called.
 func (c *committer) run() {
 	defer close(c.done)
+	go c.writeout()
 	t := time.NewTicker(commitInterval)
 	defer t.Stop()
 	for {
@@ -107,49 +110,43 @@ func (c *committer) run() {
 	}
 }
 
-// round writes out what the kernel and this process hold back.
+// round writes out what the kernel and this process hold back. The kernel comes first: what it sends
+// is in the commits of the same round, else a killed daemon would lose what was written in two.
 func (c *committer) round() {
-	writing := false
-	for _, in := range c.inUse() {
-		writing = c.commitOne(in) || writing
-	}
-	if writing && c.s.writeback {
+	if c.s.writeback && c.writing() {
 		c.kick()
+	}
+	for _, in := range c.inUse() {
+		c.commitOne(in)
 	}
 	c.s.folds.tidy(c.s)
 }
 
-// commitOne commits one file and reports whether it is open for writing. A file that has no handle
-// any more is one whose last commit failed: it is tried again.
-func (c *committer) commitOne(in *inode) (writing bool) {
+// writing reports whether any file is open for writing.
+func (c *committer) writing() bool {
+	return slices.ContainsFunc(c.inUse(), func(in *inode) bool {
+		in.mu.Lock()
+		defer in.mu.Unlock()
+		of := in.open.Load()
+		return of != nil && of.writers > 0
+	})
+}
+
+// commitOne commits one file. A file that has no handle any more is one whose last commit failed: it
+// is tried again.
+func (c *committer) commitOne(in *inode) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	of := in.open.Load()
 	if of == nil {
-		return false
+		return
 	}
 	if of.handles == 0 {
 		c.s.lastClose(in, of)
-		return false
+		return
 	}
 	if err := c.s.commit(in, of); err != nil {
 		c.s.log.Error("commit failed, will retry", "file", in.file.id.String(), "err", err)
-	}
-	return of.writers > 0
-}
-
-// kick makes the kernel send the dirty pages that it holds for this mount.
-func (c *committer) kick() {
-	c.pause.Lock()
-	defer c.pause.Unlock()
-	fd, err := unix.Open(c.s.mountpoint, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return // unmounted meanwhile
-	}
-	defer unix.Close(fd)
-	var st unix.Stat_t
-	if unix.Fstat(fd, &st) == nil && st.Ino == c.s.tree.root.ino {
-		unix.Syncfs(fd)
 	}
 }
 

@@ -23,6 +23,9 @@ var long = flag.Bool("long", false, "run the tests that take minutes")
 var binary = os.Getenv("KMSFS")
 
 func TestMain(m *testing.M) {
+	if role := os.Getenv(workerVar); role != "" {
+		os.Exit(runWorker(role))
+	}
 	flag.Parse()
 	os.Exit(run(m))
 }
