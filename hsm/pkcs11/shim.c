@@ -1,3 +1,4 @@
+#include "registers.h"
 #include "shim.h"
 
 #include <dlfcn.h>
@@ -48,7 +49,9 @@ shim_functions *shim_load(const char *path, char *err, size_t errlen) {
 }
 
 ck_ulong shim_login(shim_functions *f, ck_ulong session, ck_ulong user, uint8_t *pin, ck_ulong pinlen) {
-	return ((login_fn)f->fn[FN_LOGIN])(session, user, pin, pinlen);
+	ck_ulong rv = ((login_fn)f->fn[FN_LOGIN])(session, user, pin, pinlen);
+	clear_vector_registers();
+	return rv;
 }
 
 ck_ulong shim_init_token(shim_functions *f, ck_ulong slot, uint8_t *pin, ck_ulong pinlen, uint8_t *label32) {
@@ -60,7 +63,9 @@ ck_ulong shim_init_pin(shim_functions *f, ck_ulong session, uint8_t *pin, ck_ulo
 }
 
 ck_ulong shim_random(shim_functions *f, ck_ulong session, uint8_t *out, ck_ulong n) {
-	return ((bytes_fn)f->fn[FN_GENERATE_RANDOM])(session, out, n);
+	ck_ulong rv = ((bytes_fn)f->fn[FN_GENERATE_RANDOM])(session, out, n);
+	clear_vector_registers();
+	return rv;
 }
 
 shim_result shim_gcm(shim_functions *f, int decrypt, ck_ulong session, ck_ulong key, uint8_t *iv,
@@ -71,6 +76,7 @@ shim_result shim_gcm(shim_functions *f, int decrypt, ck_ulong session, ck_ulong 
 	r.rv = ((crypt_init_fn)f->fn[decrypt ? FN_DECRYPT_INIT : FN_ENCRYPT_INIT])(session, &mech, key);
 	if (r.rv == 0)
 		r.rv = ((crypt_fn)f->fn[decrypt ? FN_DECRYPT : FN_ENCRYPT])(session, in, inlen, out, &r.value);
+	clear_vector_registers();
 	return r;
 }
 
