@@ -10,6 +10,7 @@ import (
 
 	"github.com/kmsfs/kmsfs/cmd/kmsfs/control"
 	"github.com/kmsfs/kmsfs/fs"
+	"github.com/kmsfs/kmsfs/keysvc/api/principals"
 	"github.com/kmsfs/kmsfs/keysvc/audit"
 	"github.com/kmsfs/kmsfs/keysvc/embedded"
 )
@@ -88,6 +89,7 @@ func exitCode(err error) int {
 	var state *embedded.Error
 	var trail *audit.Error
 	var daemon *control.Error
+	var principal *principals.Error
 	switch {
 	case errors.As(err, &quiet):
 		return quiet.code
@@ -103,6 +105,8 @@ func exitCode(err error) int {
 		return trailExitCode(trail.Kind)
 	case errors.As(err, &daemon):
 		return daemonExitCode(daemon.Kind)
+	case errors.As(err, &principal):
+		return principalExitCode(principal.Kind)
 	case errors.Is(err, os.ErrNotExist):
 		return exitNotFound
 	}

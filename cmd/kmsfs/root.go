@@ -58,7 +58,8 @@ func newRootCommand(a *app) *cobra.Command {
 		&cobra.Group{ID: "keys", Title: "Keys:"})
 	addGroup(root, "volume", newInitCommand(a), newMountCommand(a), newUmountCommand(a), newStatusCommand(a),
 		newInfoCommand(a), newLabCommand(a))
-	addGroup(root, "keys", newKeyCommand(a), newAliasCommand(a), newGrantCommand(a), newAuditCommand(a))
+	addGroup(root, "keys", newKeyCommand(a), newAliasCommand(a), newGrantCommand(a), newAuditCommand(a),
+		newServeCommand(a), newPrincipalCommand(a))
 	root.AddCommand(newVersionCommand(a))
 	return root
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -21,10 +22,12 @@ const (
 
 // Serve answers requests on all listeners until ctx ends or one fails. Then it
 // stops listening, lets requests under way finish for ten seconds, and closes
-// what is left. It returns nil after ctx has ended.
+// what is left. When it returns no operation runs any more. It returns nil after
+// ctx has ended.
 func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
+	gate := &gate{next: s}
 	server := &http.Server{
-		Handler: s, ReadHeaderTimeout: headerTime, ReadTimeout: readTime, WriteTimeout: writeTime,
+		Handler: gate, ReadHeaderTimeout: headerTime, ReadTimeout: readTime, WriteTimeout: writeTime,
 		IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
 		ErrorLog: slog.NewLogLogger(s.config.Logger.Handler(), slog.LevelDebug),
 	}
@@ -38,7 +41,9 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	case err = <-failed:
 	}
 	s.stopping.Store(true)
-	return errors.Join(err, shutdown(server))
+	err = errors.Join(err, shutdown(server))
+	gate.close()
+	return err
 }
 
 // shutdown ends a server. Being cut off is the clients' loss, not a failure.
@@ -49,4 +54,28 @@ func shutdown(server *http.Server) error {
 		return server.Close()
 	}
 	return nil
+}
+
+// gate knows when the last request has ended: http.Server.Close doesn't wait.
+type gate struct {
+	next http.Handler
+
+	mu     sync.RWMutex // held for reading by every request
+	closed bool
+}
+
+// ServeHTTP passes a request on unless the gate is closed.
+func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if !g.closed {
+		g.next.ServeHTTP(w, r)
+	}
+}
+
+// close waits for the requests under way.
+func (g *gate) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = true
 }

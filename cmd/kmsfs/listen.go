@@ -1,0 +1,112 @@
+package main
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// endpoint is a listener and the URL that clients use.
+type endpoint struct {
+	net.Listener
+	url string
+}
+
+// tls loads the certificate; nil means that there is none.
+func (f *serveFlags) tls() (*tls.Config, error) {
+	switch {
+	case f.tlsCert == "" && f.tlsKey == "":
+		return nil, nil
+	case f.tlsCert == "" || f.tlsKey == "":
+		return nil, usagef("--tls-cert and --tls-key belong together")
+	}
+	pair, err := tls.LoadX509KeyPair(f.tlsCert, f.tlsKey)
+	if err != nil {
+		return nil, failf(exitUsage, "--tls-cert is the certificate with its chain, --tls-key its private key, both PEM",
+			"the TLS certificate cannot be used: %v", err)
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}, NextProtos: []string{"http/1.1"}}, nil
+}
+
+// wantsTCP reports whether an address is served beside, or instead of, a socket.
+func (f *serveFlags) wantsTCP() bool { return f.socket == "" || f.listenIsExplicit }
+
+// checkAddress refuses to send plaintext data keys over a network.
+func (f *serveFlags) checkAddress(encrypted bool) error {
+	if !f.wantsTCP() {
+		if encrypted {
+			return usagef("--tls-cert is for an address; add --listen")
+		}
+		return nil
+	}
+	addr, err := net.ResolveTCPAddr("tcp", f.listen)
+	if err != nil {
+		return usagef("--listen %s: %v", f.listen, err)
+	}
+	if !encrypted && !addr.IP.IsLoopback() {
+		return failf(exitUsage, "add --tls-cert and --tls-key, or listen on 127.0.0.1",
+			"without TLS the key service is served on loopback addresses only, not on %s", f.listen)
+	}
+	return nil
+}
+
+// open listens wherever the flags say.
+func (f *serveFlags) open(config *tls.Config) ([]endpoint, error) {
+	var all []endpoint
+	if f.wantsTCP() {
+		l, err := net.Listen("tcp", f.listen)
+		if err != nil {
+			return nil, listenError(err)
+		}
+		url := "http://" + l.Addr().String()
+		if config != nil {
+			l, url = tls.NewListener(l, config), "https://"+l.Addr().String()
+		}
+		all = append(all, endpoint{l, url})
+	}
+	if f.socket != "" {
+		l, err := listenSocket(f.socket)
+		if err != nil {
+			return nil, errors.Join(listenError(err), closeAll(all))
+		}
+		all = append(all, endpoint{l, "unix:" + f.socket})
+	}
+	return all, nil
+}
+
+func closeAll(all []endpoint) error {
+	var errs []error
+	for _, l := range all {
+		errs = append(errs, l.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// listenSocket makes a unix socket that only its owner can use. One that a dead
+// process has left is replaced.
+func listenSocket(path string) (net.Listener, error) {
+	if info, err := os.Lstat(path); err == nil && info.Mode().Type() == os.ModeSocket {
+		c, err := net.Dial("unix", path)
+		if err == nil {
+			return nil, errors.Join(&net.OpError{Op: "listen", Net: "unix", Addr: c.RemoteAddr(), Err: unix.EADDRINUSE}, c.Close())
+		}
+		if errors.Is(err, unix.ECONNREFUSED) {
+			if err := os.Remove(path); err != nil {
+				return nil, err
+			}
+		}
+	}
+	defer unix.Umask(unix.Umask(0o177))
+	return net.Listen("unix", path)
+}
+
+func listenError(err error) error {
+	code, hint := exitFailure, ""
+	if errors.Is(err, unix.EADDRINUSE) {
+		code, hint = exitConflict, "another process serves there; choose another --listen or --socket"
+	}
+	return failf(code, hint, "serve the key service: %v", err)
+}
