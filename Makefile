@@ -22,7 +22,7 @@ help:
 	@echo 'make install PREFIX=P   kmsfs and its bash completion under P (default /usr/local)'
 	@echo 'make bench              Go benchmarks of all packages'
 	@echo 'make ci                 format, vet, staticcheck, make test under the race detector, demo'
-	@echo 'make setup              only install what is missing (fuse3, softhsm2, ...)'
+	@echo 'make setup              only install what is missing (fuse3, softhsm2, awscli, ...)'
 	@echo 'make clean              remove bin/'
 
 setup:
