@@ -36,7 +36,9 @@ func CheckBacking(path string) error {
 		return nil
 	}
 	if err != nil {
-		return newError("init", path, err)
+		e := newError("init", path, err)
+		e.hint = "name a directory of your own that is empty or does not exist yet"
+		return e
 	}
 	for _, e := range entries {
 		if e.Name() == volumeName {

@@ -6,6 +6,7 @@ import (
 	"log"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -60,11 +61,19 @@ func badMountpoint(path string, cause error, hint string) error {
 // checkOverlap refuses a mount point inside the backing directory, or the other way round: the
 // daemon would wait for itself.
 func (o *MountOptions) checkOverlap() error {
-	back, mnt := absolute(o.Backing)+"/", o.Mountpoint+"/"
+	back, mnt := resolved(o.Backing)+"/", resolved(o.Mountpoint)+"/"
 	if strings.HasPrefix(mnt, back) || strings.HasPrefix(back, mnt) {
 		return badMountpoint(o.Mountpoint, errors.New("mount point and backing directory overlap"), "mount outside of "+o.Backing)
 	}
 	return nil
+}
+
+// resolved is the absolute path without symbolic links, as far as it exists.
+func resolved(path string) string {
+	if real, err := filepath.EvalSymlinks(absolute(path)); err == nil {
+		return real
+	}
+	return absolute(path)
 }
 
 // workers is how many goroutines encrypt one large request.

@@ -74,8 +74,11 @@ func openBacking(op, path string) (*backing.Dir, error) {
 		return root, nil
 	}
 	e := newError(op, path, err)
-	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ENOTDIR) {
+	switch {
+	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ENOTDIR):
 		e.Kind = KindNotVolume
+	case errors.Is(err, syscall.EACCES):
+		e.hint = "the backing directory belongs to another user; run this command as its owner"
 	}
 	return nil, e
 }
