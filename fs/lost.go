@@ -2,6 +2,7 @@ package fs
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"syscall"
 	"time"
@@ -12,12 +13,33 @@ import (
 	"github.com/kmsfs/kmsfs/fs/backing"
 )
 
-// neverWritten reports whether a header could not be read because a crash came before it: the file
-// was made and never fsynced, and the store kept its name only. Other filesystems show such a file
-// as empty. On a volume whose mounts all ended cleanly the same is an attack or a fault.
-func (v *volume) neverWritten(err error) bool {
-	return envelope.KindOf(err) == envelope.KindTruncated && v.mounts.AnyUnclean()
+// errNeverWritten: a header could not be read because a crash came before it. The file was made and
+// never fsynced, and the store kept its name only. Other filesystems show such a file as empty.
+var errNeverWritten = errors.New("the file was never written before a crash")
+
+// readRoots reads the root pages of a file. A header that is not there is errNeverWritten after a
+// crash; on a volume whose mounts all ended cleanly, or on a file that one of these has written, it
+// is an attack or a fault.
+func (v *volume) readRoots(f *backing.File) (*envelope.Roots, error) {
+	roots, err := envelope.ReadRoots(f)
+	if envelope.KindOf(err) != envelope.KindTruncated || !v.mounts.AnyUnclean() || v.hinted(f) {
+		return roots, err
+	}
+	return nil, fmt.Errorf("%w: %w", errNeverWritten, err)
 }
+
+// hinted reports whether a mount that is live or ended cleanly has committed the file.
+func (v *volume) hinted(f *backing.File) bool {
+	var buf [256]byte
+	n, err := f.GetXattr(hintAttr, buf[:])
+	if err != nil {
+		return false
+	}
+	h, err := v.crypto.OpenHint(buf[:n])
+	return err == nil && v.believable(h.MountID)
+}
+
+func neverWritten(err error) bool { return errors.Is(err, errNeverWritten) }
 
 // renew puts a new empty file, with a data key of its own, in the place of one that was never
 // written, under all names that are known; a further name gets one of its own when it is used.

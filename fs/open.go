@@ -73,7 +73,7 @@ func (s *fileSystem) acquire(in *inode, writer bool) error {
 func (s *fileSystem) tryAcquire(in *inode, writer bool) (again bool, err error) {
 	before := s.momentOf(in)
 	c, err := s.look(in)
-	if s.vol.neverWritten(err) && !s.momentOf(in).differs(before) {
+	if neverWritten(err) && !s.momentOf(in).differs(before) {
 		return s.openNeverWritten(in)
 	}
 	if err != nil {

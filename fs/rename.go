@@ -271,7 +271,7 @@ func (s *fileSystem) wrapFor(in *inode, d *dirHandle, from, to place) (slot enve
 	err = s.loadSlots(in, d.Dir, from.store)
 	t := in.file.slots
 	in.mu.Unlock()
-	if s.vol.neverWritten(err) && !s.vol.ro {
+	if neverWritten(err) && !s.vol.ro {
 		if err = s.renew(in); err == nil {
 			return s.wrapFor(in, d, from, to)
 		}

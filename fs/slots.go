@@ -24,7 +24,7 @@ type fileHead struct {
 
 // readHead reads and authenticates, under the volume key, the newest slot table of a file.
 func (v *volume) readHead(f *backing.File) (*fileHead, error) {
-	roots, err := envelope.ReadRoots(f)
+	roots, err := v.readRoots(f)
 	if err != nil {
 		return nil, err
 	}

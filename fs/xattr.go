@@ -46,7 +46,7 @@ func (s *fileSystem) object(nodeid uint64) (*inode, object, error) {
 	id, err := s.identity(in, d, p)
 	if err != nil {
 		done()
-		if s.vol.neverWritten(err) && !s.vol.ro {
+		if neverWritten(err) && !s.vol.ro {
 			if err = s.renew(in); err == nil {
 				return s.object(nodeid)
 			}
@@ -77,7 +77,7 @@ func (s *fileSystem) fileID(in *inode, d *dirHandle, name string) ([16]byte, err
 			return [16]byte{}, err
 		}
 		defer f.Close()
-		roots, err := envelope.ReadRoots(f)
+		roots, err := s.vol.readRoots(f)
 		if err != nil {
 			return [16]byte{}, err
 		}

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // found is what a walk of the mount sees at one path.
@@ -17,6 +19,7 @@ type found struct {
 	kind    string // "dir", "file", "symlink"
 	target  string
 	content []byte
+	ino     uint64
 }
 
 // look reads everything below the actor's directory. Nothing may fail.
@@ -44,7 +47,12 @@ func lookAt(p string, d fs.DirEntry) (f found, err error) {
 		f.target, err = os.Readlink(p)
 	default:
 		f.kind = "file"
-		f.content, err = os.ReadFile(p)
+		if f.content, err = os.ReadFile(p); err != nil {
+			return f, err
+		}
+		var st unix.Stat_t
+		err = unix.Stat(p, &st)
+		f.ino = st.Ino
 	}
 	return f, err
 }
@@ -101,6 +109,23 @@ func (s snapshot) explains(saw map[string]found) string {
 			}
 		}
 	}
+	return s.explainsLinks(saw)
+}
+
+// explainsLinks checks that names of one file lead to one file. Those of a file that was never
+// written before the crash may come apart.
+func (s snapshot) explainsLinks(saw map[string]found) string {
+	inos := map[*fileModel]uint64{}
+	for p, n := range s.tree {
+		if n.file == nil {
+			continue
+		}
+		ino, seen := inos[n.file]
+		if seen && ino != saw[p].ino && (n.file.synced || len(saw[p].content) > 0) {
+			return fmt.Sprintf("file %q is no longer one with its other names", p)
+		}
+		inos[n.file] = saw[p].ino
+	}
 	return ""
 }
 
@@ -137,13 +162,19 @@ func samePage(page, content []byte, off int) bool {
 
 // adopt makes what was found the actor's knowledge: it came from the device.
 func (a *actor) adopt(s snapshot, saw map[string]found) {
-	for p, n := range s.tree {
-		if n.file != nil {
-			n.file.content = saw[p].content
-			n.file.flushed()
-		}
-	}
 	a.tree = maps.Clone(s.tree)
+	files := map[uint64]*fileModel{}
+	for p, n := range s.tree {
+		if n.file == nil {
+			continue
+		}
+		f, there := saw[p], files[saw[p].ino]
+		if there == nil {
+			there = &fileModel{content: f.content, since: [][]byte{f.content}, synced: n.file.synced || len(f.content) > 0}
+			files[f.ino] = there
+		}
+		a.tree[p] = node{file: there}
+	}
 	a.past = []snapshot{{a.ops, a.tree}}
 	a.synced, a.err = a.ops, nil
 	a.stop.Store(false)

@@ -29,7 +29,7 @@ func seed(t *testing.T) uint64 {
 // crashRounds is how often a test crashes.
 func crashRounds(short int) int {
 	if *long {
-		return 40 * short
+		return 15 * short
 	}
 	return short
 }

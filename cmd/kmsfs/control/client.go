@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -65,7 +66,7 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 // written, the keys are wiped, the grant is retired. A mount in use gives KindBusy.
 func (c *Client) Unmount(ctx context.Context) error {
 	conn, _, err := c.ask(ctx, requestUnmount)
-	if errors.Is(err, io.EOF) {
+	if gone(err) {
 		return nil // it was ending already, for another reason
 	}
 	if err != nil {
@@ -74,10 +75,20 @@ func (c *Client) Unmount(ctx context.Context) error {
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Unix(1, 0)) })()
 	last, err := io.ReadAll(conn.answers)
-	if err != nil {
+	if err != nil && !gone(err) {
 		return c.fail(KindIO, errors.New("unmounted, but the daemon has not ended yet"))
 	}
 	return c.farewell(last)
+}
+
+// gone reports whether a daemon ended, or was killed, in the middle of the talk.
+func gone(err error) bool {
+	for _, sign := range []error{io.EOF, syscall.ECONNRESET, syscall.ECONNREFUSED, syscall.EPIPE} {
+		if errors.Is(err, sign) {
+			return true
+		}
+	}
+	return false
 }
 
 // farewell is what a daemon says before it ends: nothing, unless data was lost.
