@@ -2,7 +2,6 @@ package integration
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -62,6 +61,9 @@ func churn(t *testing.T, v *volume) {
 	before := treeDigest(t, v.Mnt)
 	v.remount()
 	wantSameLines(t, before, treeDigest(t, v.Mnt))
+	if t.Failed() {
+		t.Log(sh(t, v.State, "tail -n 40 log/*.log"))
+	}
 	sh(t, v.Mnt, "rm -rf churn && test -z \"$(ls -A)\"")
 }
 
@@ -98,9 +100,20 @@ func treeDigest(t *testing.T, root string) string {
 		}
 		content, err := os.ReadFile(path)
 		must(t, err)
-		fmt.Fprintf(&b, "%s %d bytes %d links %x\n", rel, st.Size, st.Nlink, sha256.Sum256(content))
+		fmt.Fprintf(&b, "%s inode %d, %d bytes, %d links: %s\n", rel, st.Ino, st.Size, st.Nlink, runs(content))
 		return nil
 	}))
+	return b.String()
+}
+
+// runs describes content that is made of few runs of one byte.
+func runs(content []byte) string {
+	var b strings.Builder
+	for len(content) > 0 {
+		n := len(content) - len(bytes.TrimLeft(content, string(content[:1])))
+		fmt.Fprintf(&b, " %dx%q", n, content[0])
+		content = content[n:]
+	}
 	return b.String()
 }
 
