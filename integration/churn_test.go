@@ -24,13 +24,24 @@ const churners = 32
 // answered the same; afterwards no key is held and everything is as it was, also from the store.
 func TestManyProcessesInOneDirectory(t *testing.T) {
 	for name, flags := range namesModes {
-		t.Run(name, func(t *testing.T) { churn(t, mountedVolume(t, flags...)) })
+		t.Run(name, func(t *testing.T) { churn(t, mountedVolume(t, flags...), false) })
 	}
 }
 
-func churn(t *testing.T, v *volume) {
+// With hard links across directories, the lookup of one name may run beside the use and the removal
+// of the other; the size that it brings must not be older than what was written.
+func TestLinksAcrossDirectoriesKeepTheirSize(t *testing.T) {
+	if !*long {
+		t.Skip("the race is rare: minutes, with -long")
+	}
+	for range 10 {
+		churn(t, mountedVolume(t, "--plaintext-names"), true)
+	}
+}
+
+func churn(t *testing.T, v *volume, across bool) {
 	seconds := 3
-	if *long {
+	if *long && !across {
 		seconds = 60
 	}
 	dir := v.path("churn")
@@ -38,7 +49,7 @@ func churn(t *testing.T, v *volume) {
 	var running []*exec.Cmd
 	var outputs []*bytes.Buffer
 	for i := range churners {
-		cmd, out := startWorker(t, "churn", dir, strconv.Itoa(seconds), strconv.Itoa(i)), new(bytes.Buffer)
+		cmd, out := startWorker(t, "churn", dir, strconv.Itoa(seconds), strconv.Itoa(i), strconv.FormatBool(across)), new(bytes.Buffer)
 		cmd.Stdout, cmd.Stderr = out, out
 		must(t, cmd.Start())
 		running, outputs = append(running, cmd), append(outputs, out)
@@ -54,7 +65,7 @@ func churn(t *testing.T, v *volume) {
 		ops += n
 	}
 	t.Logf("%d operations in %d s", ops, seconds)
-	if ops < 100*churners {
+	if ops < 10*churners {
 		t.Errorf("only %d operations", ops)
 	}
 	v.waitNoKeys()
@@ -125,12 +136,13 @@ var churnErrnos = []unix.Errno{unix.ENOENT, unix.EEXIST, unix.EISDIR, unix.ENOTD
 
 // churner is one of the processes.
 type churner struct {
-	dir string
-	rng *rand.Rand
+	dir    string
+	rng    *rand.Rand
+	across bool // hard links across directories too
 }
 
 // churnWorker works in a directory for some seconds and prints how many operations it did:
-// DIR SECONDS SEED.
+// DIR SECONDS SEED [ACROSS].
 func churnWorker(args []string) error {
 	seconds, err := strconv.Atoi(args[1])
 	if err != nil {
@@ -140,7 +152,7 @@ func churnWorker(args []string) error {
 	if err != nil {
 		return err
 	}
-	c := &churner{dir: args[0], rng: rand.New(rand.NewPCG(seed, 1))}
+	c := &churner{dir: args[0], rng: rand.New(rand.NewPCG(seed, 1)), across: len(args) > 3 && args[3] == "true"}
 	n := 0
 	for end := time.Now().Add(time.Duration(seconds) * time.Second); time.Now().Before(end); n++ {
 		what, err := c.one()
@@ -178,6 +190,9 @@ func (c *churner) one() (string, error) {
 	case 7:
 		return "rename " + a + " " + b, os.Rename(a, b)
 	case 8:
+		if !c.across {
+			b = filepath.Join(filepath.Dir(a), filepath.Base(b))
+		}
 		return "link " + a + " " + b, os.Link(a, b)
 	case 9:
 		return "unlink " + a, unix.Unlink(a)
