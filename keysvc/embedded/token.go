@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/kmsfs/kmsfs/hsm"
 	"github.com/kmsfs/kmsfs/hsm/pkcs11"
@@ -43,11 +44,22 @@ func (o *Options) openToken(ctx context.Context, config Config) (hsm.Token, erro
 		}
 		c.SoftHSMConf = pkcs11.SoftHSMConf(o.path(tokenDir))
 	}
+	start := time.Now()
 	token, err := pkcs11.Open(ctx, c)
 	if err != nil {
 		return nil, o.tokenError(err, config)
 	}
-	return token, nil
+	if !config.Token.own() {
+		return token, nil
+	}
+	if o.made != nil {
+		start = time.Time{} // the whole token is new
+	}
+	dir := o.path(tokenDir)
+	if err := flushTree(dir, start); err != nil {
+		return nil, errors.Join(unreadable(dir, err), token.Close())
+	}
+	return durableToken{token, dir}, nil
 }
 
 // relocate corrects SoftHSM's configuration, which holds an absolute path, after
