@@ -3,13 +3,21 @@ package integration
 import (
 	"bufio"
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
+	"math/big"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,12 +33,12 @@ type keyServer struct {
 	last string // of aws on standard error
 }
 
-func startKeyServer(t *testing.T) *keyServer {
+func startKeyServer(t *testing.T, flags ...string) *keyServer {
 	t.Helper()
 	dir := t.TempDir()
 	s := &keyServer{t: t, dir: dir, vol: &volume{t: t, State: filepath.Join(dir, "state")}}
 	s.env = s.credentials("admin", "--admin")
-	cmd := exec.Command(binary, "serve", "--listen", "127.0.0.1:0")
+	cmd := exec.Command(binary, append([]string{"serve", "--listen", "127.0.0.1:0"}, flags...)...)
 	cmd.Env = append(os.Environ(), "KMSFS_STATE_DIR="+s.vol.State)
 	var log bytes.Buffer
 	cmd.Stderr = &log
@@ -185,4 +193,45 @@ func TestTheAWSCommandLineIsRefusedWithoutAGoodAccessKey(t *testing.T) {
 	}
 	s.vol.kmsfs("principal", "delete", "eve")
 	s.refused(eve, "UnrecognizedClientException", "list-keys")
+}
+
+// With a certificate the service speaks TLS, and only who trusts the certificate talks to it.
+func TestTheAWSCommandLineUsesTLS(t *testing.T) {
+	cert, key := selfSigned(t)
+	s := startKeyServer(t, "--tls-cert", cert, "--tls-key", key)
+	if !strings.HasPrefix(s.url, "https://127.0.0.1:") {
+		t.Fatal(s.url)
+	}
+	s.refused(s.env, "SSL validation failed", "list-keys")
+	s.env = append(s.env, "AWS_CA_BUNDLE="+cert)
+	s.aws("create-key")
+	if got := s.aws("list-keys")["Keys"].([]any); len(got) != 1 {
+		t.Errorf("%v", got)
+	}
+	cmd := exec.Command(binary, "key", "list", "--endpoint", s.url, "--json")
+	cmd.Env = s.env
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), `"KeyState": "Enabled"`) {
+		t.Errorf("kmsfs key list --endpoint: %v\n%s", err, out)
+	}
+}
+
+// selfSigned makes a certificate for 127.0.0.1 and its private key.
+func selfSigned(t *testing.T) (certFile, keyFile string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	must(t, err)
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	must(t, err)
+	dir := t.TempDir()
+	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	must(t, os.WriteFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}), 0o600))
+	must(t, os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600))
+	return certFile, keyFile
 }

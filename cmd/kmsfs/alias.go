@@ -5,13 +5,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/spf13/cobra"
-
-	"github.com/kmsfs/kmsfs/keysvc"
 )
 
 func newAliasCommand(a *app) *cobra.Command {
-	return newParent("alias", "names for keys",
+	c := newParent("alias", "names for keys",
 		newAliasCreateCommand(a), newAliasUpdateCommand(a), newAliasDeleteCommand(a), newAliasListCommand(a))
+	a.addEndpointFlag(c.PersistentFlags())
+	return c
 }
 
 func newAliasCreateCommand(a *app) *cobra.Command {
@@ -21,7 +21,7 @@ func newAliasCreateCommand(a *app) *cobra.Command {
 		Example: "  kmsfs alias create alias/laptop 1234abcd-12ab-34cd-56ef-1234567890ab",
 		Args:    needArgs("alias/NAME", "KEY"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withKeys(c.Context(), func(s *keysvc.Service) error {
+			return a.withKeys(c.Context(), func(s keyClient) error {
 				id, err := keyID(c.Context(), s, args[1])
 				if err != nil {
 					return err
@@ -41,7 +41,7 @@ func newAliasUpdateCommand(a *app) *cobra.Command {
 		Long:  `Volumes keep the key that they were made with: kmsfs init records the key, not the name.`,
 		Args:  needArgs("alias/NAME", "KEY"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withKeys(c.Context(), func(s *keysvc.Service) error {
+			return a.withKeys(c.Context(), func(s keyClient) error {
 				id, err := keyID(c.Context(), s, args[1])
 				if err != nil {
 					return err
@@ -60,7 +60,7 @@ func newAliasDeleteCommand(a *app) *cobra.Command {
 		Short: "remove a name; its key stays",
 		Args:  needArgs("alias/NAME"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withKeys(c.Context(), func(s *keysvc.Service) error {
+			return a.withKeys(c.Context(), func(s keyClient) error {
 				_, err := s.DeleteAlias(c.Context(), &kms.DeleteAliasInput{AliasName: aws.String(args[0])})
 				return err
 			})
@@ -76,7 +76,7 @@ func newAliasListCommand(a *app) *cobra.Command {
 		Short:   "list the names and their keys",
 		Args:    needArgs(),
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.withKeys(c.Context(), func(s *keysvc.Service) error {
+			return a.withKeys(c.Context(), func(s keyClient) error {
 				id := key
 				if key != "" {
 					var err error

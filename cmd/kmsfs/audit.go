@@ -10,7 +10,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/spf13/cobra"
 
-	"github.com/kmsfs/kmsfs/keysvc"
 	"github.com/kmsfs/kmsfs/keysvc/audit"
 	"github.com/kmsfs/kmsfs/keysvc/embedded"
 )
@@ -69,7 +68,7 @@ func (a *app) auditKey(ctx context.Context, key string) (string, error) {
 	if !isAlias(key) {
 		return key, nil
 	}
-	err := a.withKeys(ctx, func(s *keysvc.Service) error {
+	err := a.withKeys(ctx, func(s keyClient) error {
 		meta, err := resolveKey(ctx, s, key)
 		if err == nil {
 			key = aws.ToString(meta.Arn)

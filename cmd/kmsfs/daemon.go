@@ -12,14 +12,13 @@ import (
 
 	"github.com/kmsfs/kmsfs/cmd/kmsfs/control"
 	"github.com/kmsfs/kmsfs/fs"
-	"github.com/kmsfs/kmsfs/keysvc/embedded"
 )
 
 // daemon serves one mount. It implements control.Handler.
 type daemon struct {
 	app    *app
 	log    *slog.Logger
-	keys   *embedded.Embedded
+	keys   *openedKeys
 	socket *control.Server
 	server *fs.Server
 }

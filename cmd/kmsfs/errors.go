@@ -107,10 +107,18 @@ func exitCode(err error) int {
 		return daemonExitCode(daemon.Kind)
 	case errors.As(err, &principal):
 		return principalExitCode(principal.Kind)
+	case isUnreachable(err):
+		return exitKeys
 	case errors.Is(err, os.ErrNotExist):
 		return exitNotFound
 	}
 	return exitFailure
+}
+
+// isUnreachable reports that no answer came from a key service at --endpoint.
+func isUnreachable(err error) bool {
+	var none *unanswered
+	return errors.As(err, &none)
 }
 
 // apiExitCode classifies an error of the key service by its AWS name.
@@ -120,7 +128,8 @@ func apiExitCode(name string) int {
 		return exitNotFound
 	case "AlreadyExistsException", "KMSInvalidStateException", "ConflictException", "LimitExceededException":
 		return exitConflict
-	case "DisabledException", "AccessDeniedException", "NotAuthorizedException":
+	case "DisabledException", "AccessDeniedException", "NotAuthorizedException",
+		"InvalidSignatureException", "UnrecognizedClientException", "MissingAuthenticationTokenException":
 		return exitDenied
 	case "KMSInternalException", "DependencyTimeoutException", "KeyUnavailableException":
 		return exitKeys
@@ -199,6 +208,9 @@ func hints(err error) []string {
 	if len(found) == 0 && errors.As(err, &api) && apiHints[api.ErrorCode()] != "" {
 		found = append(found, apiHints[api.ErrorCode()])
 	}
+	if len(found) == 0 && isUnreachable(err) {
+		found = append(found, "check --endpoint, and that kmsfs serve runs there")
+	}
 	return found
 }
 
@@ -245,4 +257,6 @@ var apiHints = map[string]string{
 	"KeyUnavailableException":       "the HSM is not reachable; try again when it is",
 	"InvalidCiphertextException":    "the wrapped key or its context was changed, or belongs to another key service",
 	"IncorrectKeyException":         "it was wrapped by another key",
+	"InvalidSignatureException":     "the secret access key is wrong, or the clocks of the two machines differ by more than five minutes",
+	"UnrecognizedClientException":   "the service at --endpoint does not know this access key: kmsfs principal list",
 }

@@ -8,13 +8,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/spf13/cobra"
-
-	"github.com/kmsfs/kmsfs/keysvc"
 )
 
 func newGrantCommand(a *app) *cobra.Command {
-	return newParent("grant", "let other principals use a key",
+	c := newParent("grant", "let other principals use a key",
 		newGrantCreateCommand(a), newGrantListCommand(a), newGrantRetireCommand(a), newGrantRevokeCommand(a))
+	a.addEndpointFlag(c.PersistentFlags())
+	return c
 }
 
 // grantFlags are the flags of grant create.
@@ -33,7 +33,7 @@ func newGrantCreateCommand(a *app) *cobra.Command {
       --operations Decrypt --context-subset kmsfs:volume-id=vol-0123456789abcdef0123456789abcdef`,
 		Args: needArgs("KEY"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withKeys(c.Context(), func(s *keysvc.Service) error {
+			return a.withKeys(c.Context(), func(s keyClient) error {
 				out, err := g.create(c.Context(), s, args[0])
 				if err != nil {
 					return err
@@ -56,7 +56,7 @@ func newGrantCreateCommand(a *app) *cobra.Command {
 }
 
 // create calls CreateGrant.
-func (g *grantFlags) create(ctx context.Context, s *keysvc.Service, key string) (*kms.CreateGrantOutput, error) {
+func (g *grantFlags) create(ctx context.Context, s keyClient, key string) (*kms.CreateGrantOutput, error) {
 	if g.grantee == "" || len(g.operations) == 0 {
 		return nil, usagef("grant create needs --grantee and --operations")
 	}
@@ -92,7 +92,7 @@ func newGrantListCommand(a *app) *cobra.Command {
 		Short:   "list a key's grants; each mounted volume has one",
 		Args:    needArgs("KEY"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withKeys(c.Context(), func(s *keysvc.Service) error {
+			return a.withKeys(c.Context(), func(s keyClient) error {
 				grants, err := listGrants(c.Context(), s, args[0])
 				if err != nil {
 					return err
@@ -107,7 +107,7 @@ func newGrantListCommand(a *app) *cobra.Command {
 }
 
 // listGrants reads every page of a key's grants.
-func listGrants(ctx context.Context, s *keysvc.Service, key string) ([]types.GrantListEntry, error) {
+func listGrants(ctx context.Context, s keyClient, key string) ([]types.GrantListEntry, error) {
 	id, err := keyID(ctx, s, key)
 	if err != nil {
 		return nil, err
@@ -154,7 +154,7 @@ func newGrantRetireCommand(a *app) *cobra.Command {
 			return needArgs("KEY", "GRANT-ID")(c, args)
 		},
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withKeys(c.Context(), func(s *keysvc.Service) error {
+			return a.withKeys(c.Context(), func(s keyClient) error {
 				in := &kms.RetireGrantInput{GrantToken: optional(token)}
 				if token == "" {
 					meta, err := resolveKey(c.Context(), s, args[0])
@@ -178,7 +178,7 @@ func newGrantRevokeCommand(a *app) *cobra.Command {
 		Short: "take a grant away, as an administrator of the key",
 		Args:  needArgs("KEY", "GRANT-ID"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withKeys(c.Context(), func(s *keysvc.Service) error {
+			return a.withKeys(c.Context(), func(s keyClient) error {
 				id, err := keyID(c.Context(), s, args[0])
 				if err != nil {
 					return err

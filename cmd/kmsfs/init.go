@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kmsfs/kmsfs/fs"
-	"github.com/kmsfs/kmsfs/keysvc"
 )
 
 const initLong = `Makes a volume in BACKING, which must be empty or not exist yet. On first use it also makes the
@@ -46,6 +45,7 @@ func newInitCommand(a *app) *cobra.Command {
 	c.Flags().BoolVar(&f.plaintextNames, "plaintext-names", false, "do not encrypt file names")
 	c.Flags().BoolVar(&f.compress, "compress", false, "compress files; their sizes then tell something of their content")
 	addFirstUseFlags(c, &f.first)
+	a.addEndpointFlag(c.Flags())
 	return c
 }
 
@@ -82,7 +82,7 @@ func (a *app) initVolume(ctx context.Context, backing string, f initFlags) error
 }
 
 // createVolumeKey makes the key of a new volume and returns its id.
-func createVolumeKey(ctx context.Context, s *keysvc.Service, volume, backing string) (string, error) {
+func createVolumeKey(ctx context.Context, s keyClient, volume, backing string) (string, error) {
 	meta, err := createKey(ctx, s, "kmsfs volume "+backing, "alias/"+volume)
 	if err != nil {
 		return "", err
@@ -91,7 +91,7 @@ func createVolumeKey(ctx context.Context, s *keysvc.Service, volume, backing str
 }
 
 // dropVolumeKey gives back the key of a volume that could not be made. It protects nothing yet.
-func (a *app) dropVolumeKey(s *keysvc.Service, opts fs.InitOptions) {
+func (a *app) dropVolumeKey(s keyClient, opts fs.InitOptions) {
 	ctx := context.Background() // also after an interrupt
 	_, err := s.DeleteAlias(ctx, &kms.DeleteAliasInput{AliasName: aws.String("alias/" + opts.VolumeID.String())})
 	if err == nil {

@@ -8,16 +8,16 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/spf13/cobra"
-
-	"github.com/kmsfs/kmsfs/keysvc"
 )
 
 func newKeyCommand(a *app) *cobra.Command {
-	return newParent("key", "make, list and change KMS keys",
+	c := newParent("key", "make, list and change KMS keys",
 		newKeyCreateCommand(a), newKeyListCommand(a), newKeyDescribeCommand(a),
 		newKeyEnableCommand(a), newKeyDisableCommand(a),
 		newKeyScheduleDeletionCommand(a), newKeyCancelDeletionCommand(a),
 		newKeyRotateCommand(a), newKeyRotationCommand(a), newKeyUpdateDescriptionCommand(a))
+	a.addEndpointFlag(c.PersistentFlags())
+	return c
 }
 
 func newKeyCreateCommand(a *app) *cobra.Command {
@@ -30,7 +30,7 @@ func newKeyCreateCommand(a *app) *cobra.Command {
   kmsfs init --key-id alias/laptop ~/vault`,
 		Args: needArgs(),
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.withKeysOf(c.Context(), first, func(s *keysvc.Service) error {
+			return a.withKeysOf(c.Context(), first, func(s keyClient) error {
 				meta, err := createKey(c.Context(), s, description, alias)
 				if err != nil {
 					return err
@@ -51,7 +51,7 @@ func newKeyCreateCommand(a *app) *cobra.Command {
 
 // createKey makes a key and, if asked, its alias. A key whose alias cannot be made stays: the error
 // names it.
-func createKey(ctx context.Context, s *keysvc.Service, description, alias string) (*types.KeyMetadata, error) {
+func createKey(ctx context.Context, s keyClient, description, alias string) (*types.KeyMetadata, error) {
 	if alias != "" && !strings.HasPrefix(alias, "alias/") {
 		return nil, failf(exitUsage, "write it as alias/"+alias, "alias %q does not begin with alias/", alias)
 	}
@@ -74,7 +74,7 @@ func newKeyListCommand(a *app) *cobra.Command {
 		Short:   "list the keys with their state and aliases",
 		Args:    needArgs(),
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.withKeys(c.Context(), func(s *keysvc.Service) error {
+			return a.withKeys(c.Context(), func(s keyClient) error {
 				keys, err := listKeys(c.Context(), s)
 				if err != nil {
 					return err
@@ -95,7 +95,7 @@ type listedKey struct {
 }
 
 // listKeys describes every key.
-func listKeys(ctx context.Context, s *keysvc.Service) ([]listedKey, error) {
+func listKeys(ctx context.Context, s keyClient) ([]listedKey, error) {
 	names, err := aliasNames(ctx, s)
 	if err != nil {
 		return nil, err
@@ -146,7 +146,7 @@ func newKeyDescribeCommand(a *app) *cobra.Command {
 		Short: "show a key's state and metadata",
 		Args:  needArgs("KEY"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withKeys(c.Context(), func(s *keysvc.Service) error {
+			return a.withKeys(c.Context(), func(s keyClient) error {
 				meta, err := resolveKey(c.Context(), s, args[0])
 				if err != nil {
 					return err

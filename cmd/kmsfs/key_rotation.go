@@ -7,15 +7,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/spf13/cobra"
-
-	"github.com/kmsfs/kmsfs/keysvc"
 )
 
 func newKeyRotateCommand(a *app) *cobra.Command {
 	const long = `The key gets a new backing key in the HSM. What was wrapped before stays readable: the old
 backing keys go on unwrapping.`
 	return a.eachKeyCommand("rotate KEY...", "make a new backing key now", long,
-		func(ctx context.Context, s *keysvc.Service, id string) error {
+		func(ctx context.Context, s keyClient, id string) error {
 			_, err := s.RotateKeyOnDemand(ctx, &kms.RotateKeyOnDemandInput{KeyId: aws.String(id)})
 			return err
 		})
@@ -29,7 +27,7 @@ func newKeyRotationCommand(a *app) *cobra.Command {
 func newRotationEnableCommand(a *app) *cobra.Command {
 	var days int32
 	c := a.eachKeyCommand("enable KEY...", "rotate keys by themselves", "",
-		func(ctx context.Context, s *keysvc.Service, id string) error {
+		func(ctx context.Context, s keyClient, id string) error {
 			_, err := s.EnableKeyRotation(ctx, &kms.EnableKeyRotationInput{
 				KeyId: aws.String(id), RotationPeriodInDays: aws.Int32(days)})
 			return err
@@ -40,7 +38,7 @@ func newRotationEnableCommand(a *app) *cobra.Command {
 
 func newRotationDisableCommand(a *app) *cobra.Command {
 	return a.eachKeyCommand("disable KEY...", "stop rotating keys by themselves", "",
-		func(ctx context.Context, s *keysvc.Service, id string) error {
+		func(ctx context.Context, s keyClient, id string) error {
 			_, err := s.DisableKeyRotation(ctx, &kms.DisableKeyRotationInput{KeyId: aws.String(id)})
 			return err
 		})
@@ -52,7 +50,7 @@ func newRotationStatusCommand(a *app) *cobra.Command {
 		Short: "tell whether and when a key rotates",
 		Args:  needArgs("KEY"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withKeys(c.Context(), func(s *keysvc.Service) error {
+			return a.withKeys(c.Context(), func(s keyClient) error {
 				id, err := keyID(c.Context(), s, args[0])
 				if err != nil {
 					return err

@@ -6,13 +6,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/spf13/cobra"
-
-	"github.com/kmsfs/kmsfs/keysvc"
 )
 
 func newKeyEnableCommand(a *app) *cobra.Command {
 	return a.eachKeyCommand("enable KEY...", "let keys be used again", "",
-		func(ctx context.Context, s *keysvc.Service, id string) error {
+		func(ctx context.Context, s keyClient, id string) error {
 			_, err := s.EnableKey(ctx, &kms.EnableKeyInput{KeyId: aws.String(id)})
 			return err
 		})
@@ -22,19 +20,19 @@ func newKeyDisableCommand(a *app) *cobra.Command {
 	const long = `Files that are open go on working: their data keys are held by the mount. The next open of any
 file of a volume under this key fails with "Key has been revoked", until kmsfs key enable.`
 	return a.eachKeyCommand("disable KEY...", "forbid the use of keys, at the next open", long,
-		func(ctx context.Context, s *keysvc.Service, id string) error {
+		func(ctx context.Context, s keyClient, id string) error {
 			_, err := s.DisableKey(ctx, &kms.DisableKeyInput{KeyId: aws.String(id)})
 			return err
 		})
 }
 
 // eachKeyCommand makes a command that does one thing to each KEY and prints nothing.
-func (a *app) eachKeyCommand(use, short, long string, do func(context.Context, *keysvc.Service, string) error) *cobra.Command {
+func (a *app) eachKeyCommand(use, short, long string, do func(context.Context, keyClient, string) error) *cobra.Command {
 	return &cobra.Command{
 		Use: use, Short: short, Long: long, Args: needSome("KEY"),
 		RunE: func(c *cobra.Command, args []string) error {
 			ctx := c.Context()
-			return a.withKeys(ctx, func(s *keysvc.Service) error {
+			return a.withKeys(ctx, func(s keyClient) error {
 				return each(args, func(key string) error {
 					id, err := keyID(ctx, s, key)
 					if err == nil {
@@ -56,7 +54,7 @@ func newKeyScheduleDeletionCommand(a *app) *cobra.Command {
 backing keys are destroyed in the HSM. Until then: kmsfs key cancel-deletion KEY.`,
 		Args: needArgs("KEY"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withKeys(c.Context(), func(s *keysvc.Service) error {
+			return a.withKeys(c.Context(), func(s keyClient) error {
 				id, err := keyID(c.Context(), s, args[0])
 				if err != nil {
 					return err
@@ -81,7 +79,7 @@ backing keys are destroyed in the HSM. Until then: kmsfs key cancel-deletion KEY
 func newKeyCancelDeletionCommand(a *app) *cobra.Command {
 	const long = `The key is disabled afterwards; kmsfs key enable KEY makes it usable.`
 	return a.eachKeyCommand("cancel-deletion KEY...", "keep keys that wait for deletion", long,
-		func(ctx context.Context, s *keysvc.Service, id string) error {
+		func(ctx context.Context, s keyClient, id string) error {
 			_, err := s.CancelKeyDeletion(ctx, &kms.CancelKeyDeletionInput{KeyId: aws.String(id)})
 			return err
 		})
@@ -93,7 +91,7 @@ func newKeyUpdateDescriptionCommand(a *app) *cobra.Command {
 		Short: "change what a key says it is for",
 		Args:  needArgs("KEY", "TEXT"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withKeys(c.Context(), func(s *keysvc.Service) error {
+			return a.withKeys(c.Context(), func(s keyClient) error {
 				id, err := keyID(c.Context(), s, args[0])
 				if err != nil {
 					return err

@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kmsfs/kmsfs/cmd/kmsfs/control"
-	"github.com/kmsfs/kmsfs/keysvc"
 	"github.com/kmsfs/kmsfs/keysvc/embedded"
 )
 
@@ -44,13 +43,28 @@ func addFirstUseFlags(c *cobra.Command, first *firstUse) {
 	c.Flags().StringVar(&first.hsmToken, "hsm-token", "", "on first use: an existing token as an RFC 7512 URI, such as pkcs11:token=NAME (default a new SoftHSM token)")
 }
 
-// openKeys opens the embedded key service for a command.
-func (a *app) openKeys(ctx context.Context, first firstUse) (*embedded.Embedded, error) {
+// openKeys opens the key service for a command: that of the endpoint, else the embedded one.
+func (a *app) openKeys(ctx context.Context, first firstUse) (*openedKeys, error) {
 	return a.openKeysWith(ctx, first, a.ui.AskSecret, nil)
 }
 
 // openKeysWith is openKeys with another way to ask for a PIN, and a log.
-func (a *app) openKeysWith(ctx context.Context, first firstUse, ask func(string) ([]byte, error), log *slog.Logger) (*embedded.Embedded, error) {
+func (a *app) openKeysWith(ctx context.Context, first firstUse, ask func(string) ([]byte, error), log *slog.Logger) (*openedKeys, error) {
+	switch {
+	case a.endpoint != "" && first != (firstUse{create: first.create}):
+		return nil, usagef("--hsm-module and --hsm-token are for a key service here, not for one at --endpoint")
+	case a.endpoint != "":
+		return a.openEndpoint(ctx)
+	}
+	keys, err := a.openEmbedded(ctx, first, ask, log)
+	if err != nil {
+		return nil, err
+	}
+	return &openedKeys{client: keys.Service(), close: keys.Close}, nil
+}
+
+// openEmbedded opens the key service of the state directory.
+func (a *app) openEmbedded(ctx context.Context, first firstUse, ask func(string) ([]byte, error), log *slog.Logger) (*embedded.Embedded, error) {
 	dir := a.keyStateDir()
 	if config, err := readConfig(dir); err == nil && first != (firstUse{create: first.create}) {
 		return nil, failf(exitUsage, "leave --hsm-module and --hsm-token out, or name another directory with --state-dir",
@@ -80,12 +94,12 @@ func tokenName(t embedded.TokenConfig) string {
 }
 
 // withKeys opens the key service for one command and closes it afterwards.
-func (a *app) withKeys(ctx context.Context, f func(*keysvc.Service) error) error {
+func (a *app) withKeys(ctx context.Context, f func(keyClient) error) error {
 	return a.withKeysOf(ctx, firstUse{}, f)
 }
 
 // withKeysOf is withKeys for a command that may make the state directory.
-func (a *app) withKeysOf(ctx context.Context, first firstUse, f func(*keysvc.Service) error) error {
+func (a *app) withKeysOf(ctx context.Context, first firstUse, f func(keyClient) error) error {
 	keys, err := a.openKeys(ctx, first)
 	if err != nil {
 		return err
@@ -95,7 +109,7 @@ func (a *app) withKeysOf(ctx context.Context, first firstUse, f func(*keysvc.Ser
 
 // resolveKey turns a KEY into its metadata. AWS takes aliases in DescribeKey and in cryptographic
 // operations only; every other command resolves them through here first.
-func resolveKey(ctx context.Context, s *keysvc.Service, key string) (*types.KeyMetadata, error) {
+func resolveKey(ctx context.Context, s keyClient, key string) (*types.KeyMetadata, error) {
 	out, err := s.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: aws.String(key)})
 	if err != nil {
 		return nil, err
@@ -104,7 +118,7 @@ func resolveKey(ctx context.Context, s *keysvc.Service, key string) (*types.KeyM
 }
 
 // keyID is resolveKey for what only needs the id; a key id or ARN is passed on without a call.
-func keyID(ctx context.Context, s *keysvc.Service, key string) (string, error) {
+func keyID(ctx context.Context, s keyClient, key string) (string, error) {
 	if !isAlias(key) {
 		return key, nil
 	}
@@ -121,7 +135,7 @@ func isAlias(key string) bool {
 }
 
 // aliasNames lists the aliases of every key by key id.
-func aliasNames(ctx context.Context, s *keysvc.Service) (map[string][]string, error) {
+func aliasNames(ctx context.Context, s keyClient) (map[string][]string, error) {
 	byKey := map[string][]string{}
 	err := eachAlias(ctx, s, "", func(e types.AliasListEntry) {
 		id := aws.ToString(e.TargetKeyId)
@@ -131,7 +145,7 @@ func aliasNames(ctx context.Context, s *keysvc.Service) (map[string][]string, er
 }
 
 // eachAlias calls f for every alias, or for those of one key.
-func eachAlias(ctx context.Context, s *keysvc.Service, key string, f func(types.AliasListEntry)) error {
+func eachAlias(ctx context.Context, s keyClient, key string, f func(types.AliasListEntry)) error {
 	in := &kms.ListAliasesInput{}
 	if key != "" {
 		in.KeyId = aws.String(key)

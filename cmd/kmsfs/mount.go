@@ -17,7 +17,7 @@ MOUNTPOINT, which is made if only its last component is missing. The command ret
 STATE-DIR/log/VOLUME.log. With -f it stays in the foreground and logs to standard error.
 
 Options of -o: allow_other (implies default_permissions), default_permissions, ro, debug,
-state_dir=DIR, pin_source=SOURCE, and the usual nosuid, nodev, noexec, noatime.
+state_dir=DIR, pin_source=SOURCE, endpoint=URL, and the usual nosuid, nodev, noexec, noatime.
 
 fstab:  /data/vault  /data/plain  fuse.kmsfs  allow_other,nofail  0 0`
 
@@ -32,7 +32,7 @@ func newMountCommand(a *app) *cobra.Command {
 	var lists []string
 	var foreground bool
 	c := &cobra.Command{
-		Use:   "mount [-o OPTS] [-f] BACKING MOUNTPOINT",
+		Use:   "mount [-o OPTS] [-f] [--endpoint URL] BACKING MOUNTPOINT",
 		Short: "attach a volume",
 		Long:  mountLong,
 		Example: `  kmsfs mount ~/vault ~/plain
@@ -55,6 +55,7 @@ func newMountCommand(a *app) *cobra.Command {
 		},
 	}
 	c.Flags().StringArrayVarP(&lists, "options", "o", nil, "mount options, separated by commas")
+	a.addEndpointFlag(c.Flags())
 	c.Flags().BoolVarP(&foreground, "foreground", "f", false, "stay in the foreground and log to standard error")
 	return c
 }
@@ -66,6 +67,9 @@ func (a *app) takeMountOptions(o mountOptions) {
 	}
 	if a.pinSource == "" {
 		a.pinSource = o.pinSource
+	}
+	if a.endpoint == "" {
+		a.endpoint = o.endpoint
 	}
 }
 

@@ -8,8 +8,8 @@ import (
 type mountOptions struct {
 	allowOther, defaultPermissions, readOnly, debug bool
 
-	stateDir, pinSource string   // as the flags of the same names, for fstab
-	kernel              []string // passed on: noexec, noatime, ...
+	stateDir, pinSource, endpoint string   // as the flags of the same names, for fstab
+	kernel                        []string // passed on: noexec, noatime, ...
 }
 
 // kernelOptions are the mount flags that the kernel or fusermount3 takes.
@@ -77,11 +77,13 @@ func (o *mountOptions) set(opt string) error {
 		o.stateDir = value
 	case name == "pin_source" && value != "":
 		o.pinSource = value
+	case name == "endpoint" && value != "":
+		o.endpoint = value
 	case kernelOptions[opt]:
 		o.kernel = append(o.kernel, opt)
 	case idleOptions[opt], strings.HasPrefix(opt, "x-"), name == "comment" && hasValue:
 	default:
-		return failf(exitUsage, "known: allow_other, default_permissions, ro, debug, state_dir=DIR, pin_source=SOURCE, and nosuid, nodev, noexec, noatime and the like",
+		return failf(exitUsage, "known: allow_other, default_permissions, ro, debug, state_dir=DIR, pin_source=SOURCE, endpoint=URL, and nosuid, nodev, noexec, noatime and the like",
 			"unknown mount option %q", opt)
 	}
 	return nil

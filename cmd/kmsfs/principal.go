@@ -28,7 +28,7 @@ func (a *app) accountID(ctx context.Context, first firstUse) (string, error) {
 	if !errors.Is(err, os.ErrNotExist) {
 		return config.Account, err
 	}
-	keys, err := a.openKeys(ctx, first) // makes it, or says that there is none
+	keys, err := a.openEmbedded(ctx, first, a.ui.AskSecret, nil) // makes it, or says that there is none
 	if err != nil {
 		return "", err
 	}

@@ -68,7 +68,7 @@ func (a *app) serve(ctx context.Context, f *serveFlags) error {
 		return err
 	}
 	log := newLogger(a.ui.err, false)
-	keys, err := a.openKeysWith(ctx, f.first, a.ui.AskSecret, log)
+	keys, err := a.openEmbedded(ctx, f.first, a.ui.AskSecret, log)
 	if err != nil {
 		return err
 	}

@@ -102,6 +102,9 @@ func daemonCommand(log, ready *os.File, pin []byte) (*exec.Cmd, error) {
 // askPIN asks for the PIN while there is still a terminal. The daemon reads it from its standard
 // input.
 func (a *app) askPIN() ([]byte, error) {
+	if a.endpoint != "" {
+		return nil, nil
+	}
 	source := a.pinSource
 	if source == "" {
 		config, err := readConfig(a.keyStateDir())
@@ -116,10 +119,10 @@ func (a *app) askPIN() ([]byte, error) {
 	return a.ui.AskSecret("PIN of the key service's token: ")
 }
 
-// openLog opens the daemon's log, STATE-DIR/log/VOLUME.log.
+// openLog opens the daemon's log, STATE-DIR/log/VOLUME.log, also if the keys are elsewhere.
 func (a *app) openLog(volume string) (*os.File, error) {
 	state := a.keyStateDir()
-	if _, err := os.Stat(state); err != nil {
+	if _, err := os.Stat(state); err != nil && a.endpoint == "" {
 		return nil, failf(exitNotFound, "name the one that the volume was made with: --state-dir, or KMSFS_STATE_DIR",
 			"no key service in %s", state)
 	}
