@@ -45,6 +45,15 @@ func TestVolumeSurvivesPowerLossRightAfterInit(t *testing.T) {
 	})
 }
 
+// A key is durable when the command that made it returns, also in a token that consists of files.
+func TestKeySurvivesPowerLossRightAfterItWasMade(t *testing.T) {
+	onDisks(t, func(t *testing.T, d *disk, v *volume) {
+		v.kmsfs("key", "create", "--alias", "alias/fresh")
+		v.powerCycle(d)
+		v.kmsfs("init", "--key-id", "alias/fresh", filepath.Join(d.Dir, "second"))
+	})
+}
+
 // Each promise is one call that makes something durable, and what must be there after it.
 var promises = map[string]struct {
 	before, call func(v *volume) error // before is durable before call
