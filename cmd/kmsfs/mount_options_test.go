@@ -20,6 +20,7 @@ func TestMountOptionsAreTakenPassedOnOrRefused(t *testing.T) {
 		{[]string{"allow_other"}, mountOptions{allowOther: true, defaultPermissions: true}},
 		{[]string{"noexec,noatime,suid"}, mountOptions{kernel: []string{"noexec", "noatime", "suid"}}},
 		{[]string{"state_dir=/a b,pin_source=file:/x=y"}, mountOptions{stateDir: "/a b", pinSource: "file:/x=y"}},
+		{[]string{"endpoint=https://keys.example:4599"}, mountOptions{endpoint: "https://keys.example:4599"}},
 		{[]string{`pin_source=cmd:a\,b\\c`}, mountOptions{pinSource: `cmd:a,b\c`}},
 	} {
 		got, err := parseMountOptions(c.lists)

@@ -57,7 +57,7 @@ const (
 
 // endpoint is a server on a loopback port with principals of its own.
 type endpoint struct {
-	t          *testing.T
+	t          testing.TB
 	server     *Server
 	url        string
 	principals *principals.Store
@@ -65,7 +65,7 @@ type endpoint struct {
 	skew       atomic.Int64 // of the server's clock, ns
 }
 
-func serve(t *testing.T) *endpoint {
+func serve(t testing.TB) *endpoint {
 	t.Helper()
 	e := &endpoint{t: t, principals: principals.NewStore(filepath.Join(t.TempDir(), principals.FileName))}
 	e.admin = e.principal("admin", true)
