@@ -180,15 +180,15 @@ func (l *RenameLog) target(c RenameEntry) *loggedRename {
 	return nil
 }
 
-// PathAt returns the path under which the file that is now at path was known when the log was at
-// seq: it takes back the entries above seq, newest first.
-func (l *RenameLog) PathAt(path string, seq uint64) string {
+// PathAt returns the path under which the file that is at path when the log is at now was known when
+// the log was at seq: it takes back the entries above seq up to now, newest first.
+func (l *RenameLog) PathAt(path string, seq, now uint64) string {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	first := sort.Search(len(l.entries), func(i int) bool { return l.entries[i].Seq > seq })
 	for i := len(l.entries) - 1; i >= first; i-- {
 		e := &l.entries[i]
-		if e.Cancel || e.cancelled {
+		if e.Cancel || e.cancelled || e.Seq > now {
 			continue
 		}
 		if moved, ok := replacePrefix(path, e.New, e.Old); ok {

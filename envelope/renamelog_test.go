@@ -59,7 +59,7 @@ func TestPathAtTakesBackTheRenamesSince(t *testing.T) {
 		{"/x/y/f", 5, "/b/f"}, {"/b/f", 5, "/x/y/f"}, {"/x/y/f", 0, "/a/f"}, {"/b/f", 0, "/x/y/f"}, {"/x/yy", 5, "/x/yy"},
 		{"/c/f", 1 << 60, "/c/f"},
 	} {
-		if got := l.log.PathAt(c.path, c.seq); got != c.want {
+		if got := l.log.PathAt(c.path, c.seq, l.log.Seq()); got != c.want {
 			t.Errorf("%s at %d was %s, want %s", c.path, c.seq, got, c.want)
 		}
 	}
@@ -83,7 +83,7 @@ func TestRenameLogComesBackFromItsFile(t *testing.T) {
 	if n != int64(len(l.file)) || !reflect.DeepEqual(got.Entries(), l.log.Entries()) {
 		t.Errorf("%d of %d bytes: %+v", n, len(l.file), got.Entries())
 	}
-	if got.PathAt("/y", 2) != "/y" {
+	if got.PathAt("/y", 2, got.Seq()) != "/y" {
 		t.Error("the cancellation is forgotten")
 	}
 	b, err := got.Append(RenameEntry{Seq: 5, Old: "/c", New: "/d"})
@@ -98,7 +98,7 @@ func TestRenameLogComesBackFromItsFile(t *testing.T) {
 func TestEmptyRenameLogIsEmpty(t *testing.T) {
 	l, n, err := volumeWithKey(t, 1).ParseRenameLog(nil)
 	wantKind(t, err, 0)
-	if n != 0 || l.Seq() != 0 || l.PathAt("/a", 0) != "/a" {
+	if n != 0 || l.Seq() != 0 || l.PathAt("/a", 0, l.Seq()) != "/a" {
 		t.Errorf("%d bytes, sequence %d", n, l.Seq())
 	}
 }
@@ -146,7 +146,7 @@ func TestUndoTakesBackTheNewestEntryOnly(t *testing.T) {
 	wantKind(t, l.log.Undo(1), KindInvalid)
 	wantKind(t, l.log.Undo(3), KindInvalid)
 	wantKind(t, l.log.Undo(2), 0)
-	if l.log.Seq() != 1 || l.log.PathAt("/b", 0) != "/a" {
+	if l.log.Seq() != 1 || l.log.PathAt("/b", 0, l.log.Seq()) != "/a" {
 		t.Error("the cancellation is still in force")
 	}
 	l.append(t, RenameEntry{Old: "/b", New: "/c"})
@@ -176,7 +176,7 @@ func TestRetiredLogStillKnowsTheRest(t *testing.T) {
 			t.Errorf("retired %d: base %d, want %d; sequence %d", c.ask, back.Base(), c.base, back.Seq())
 		}
 		for seq := c.base; seq <= 5; seq++ {
-			if got, want := back.PathAt("/d/f", seq), l.log.PathAt("/d/f", seq); got != want {
+			if got, want := back.PathAt("/d/f", seq, back.Seq()), l.log.PathAt("/d/f", seq, l.log.Seq()); got != want {
 				t.Errorf("retired %d: path at %d is %s, want %s", c.ask, seq, got, want)
 			}
 		}
@@ -298,7 +298,7 @@ func TestRenameLogIsSafeForConcurrentUse(t *testing.T) {
 				if _, err := l.Append(RenameEntry{Old: fmt.Sprintf("/%d/%d", g, i), New: fmt.Sprintf("/%d/n%d", g, i)}); err != nil {
 					t.Error(err)
 				}
-				l.PathAt("/a/b", 0)
+				l.PathAt("/a/b", 0, l.Seq())
 				l.Entries()
 			}
 		})

@@ -173,7 +173,7 @@ func FuzzParseRenameLog(f *testing.F) {
 		if !bytes.Equal(encodeRename(flags, e.Old, e.New), plain) {
 			t.Errorf("%x is a second spelling of %+v", plain, e)
 		}
-		log.PathAt(e.New+"/f", 0)
+		log.PathAt(e.New+"/f", 0, log.Seq())
 	})
 }
 

@@ -188,7 +188,7 @@ func checkRenameLogVector(v *vector) {
 		if err := json.Unmarshal([]byte(line), &q); err != nil {
 			v.t.Fatal(err)
 		}
-		if was := l.PathAt(q.Path, q.Seq); was != q.Was {
+		if was := l.PathAt(q.Path, q.Seq, l.Seq()); was != q.Was {
 			v.t.Errorf("%s at %d was %s, want %s", q.Path, q.Seq, was, q.Was)
 		}
 	}

@@ -99,7 +99,7 @@ func (w *vectorWriter) renameLogs() {
 		}
 		for _, q := range []pathQuery{{Path: "/b/f", Seq: 0}, {Path: "/b/f", Seq: 1}, {Path: "/c d/f", Seq: 3}, {Path: "/c d/f", Seq: 4}, {Path: "/c d/f", Seq: 5}, {Path: "/bb/f", Seq: 0}, {Path: "/p/f", Seq: 0}} {
 			if q.Seq >= l.Base() {
-				q.Was = l.PathAt(q.Path, q.Seq)
+				q.Was = l.PathAt(q.Path, q.Seq, l.Seq())
 				pairs = append(pairs, "path-at", jsonOf(q))
 			}
 		}

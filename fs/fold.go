@@ -101,7 +101,7 @@ func (s *fileSystem) dropOldSlots(in *inode) error {
 	if err := s.loadSlots(in, d.Dir, p.store); err != nil {
 		return err
 	}
-	t := s.neededSlots(in)
+	t := keepSlots(in.file.slots, s.needed(in, d.Dir, p.store))
 	if len(t.Slots) == len(in.file.slots.Slots) {
 		return nil
 	}
@@ -120,14 +120,6 @@ func lostName(err error) error {
 		return nil
 	}
 	return err
-}
-
-// neededSlots returns a file's slots without those of names that it no longer has, one version
-// later; in.mu is held. A slot of a present name stays although it is to be dropped: its rename is
-// still under way.
-func (s *fileSystem) neededSlots(in *inode) envelope.SlotTable {
-	paths, _ := s.tree.paths(in)
-	return keepSlots(in.file.slots, func(sl *envelope.Slot) bool { return !sl.Dropping || s.serves(sl, paths) })
 }
 
 // foldAll moves all staged key slots into their headers. The flush before makes every newest root
@@ -190,7 +182,7 @@ func (s *fileSystem) fold(in *inode) error {
 	if err := s.loadSlots(in, d.Dir, p.store); err != nil {
 		return err
 	}
-	t := s.neededSlots(in)
+	t := keepSlots(in.file.slots, s.needed(in, d.Dir, p.store))
 	area, err := s.vol.crypto.SealSlots(in.file.id, t)
 	if err != nil {
 		return err

@@ -62,7 +62,7 @@ func (s *fileSystem) linkAt(in *inode, fd *dirHandle, from place, td *dirHandle,
 		return err
 	}
 	if err := fd.Link(from.store, td.Dir, to.store); err != nil {
-		s.unstageSlot(in, fd, from, slot.Tag, kept)
+		s.unstageSlot(in, fd, from, idOf(&slot), kept)
 		return err
 	}
 	return nil
@@ -74,10 +74,7 @@ func (s *fileSystem) addSlot(in *inode, d *dirHandle, p place, slot envelope.Slo
 	if err := s.loadSlots(in, d.Dir, p.store); err != nil {
 		return err // a last close may have dropped them since wrapFor
 	}
-	paths, _ := s.tree.paths(in)
-	t := keepSlots(in.file.slots, func(sl *envelope.Slot) bool {
-		return sl.Tag != slot.Tag && (!sl.Dropping || s.serves(sl, paths))
-	})
+	t := s.makeRoom(in, d.Dir, p.store, idOf(&slot))
 	if pathSlots(&t) >= maxLinks {
 		return syscall.EMLINK
 	}
@@ -144,7 +141,7 @@ func (s *fileSystem) removeName(p place, last *ghost, remove func() error) error
 
 // dropSlotOf marks the slot of a name that a file no longer has; it is dropped in the background.
 func (s *fileSystem) dropSlotOf(in *inode, p place) {
-	path, _ := s.tree.path(p.dir, p.name)
+	path, seq := s.tree.path(p.dir, p.name)
 	other, d, done, err := s.locate(in)
 	if err != nil {
 		return // no other name is known: the slot fits no path and is harmless
@@ -156,7 +153,7 @@ func (s *fileSystem) dropSlotOf(in *inode, p place) {
 		return
 	}
 	t := envelope.SlotTable{Version: in.file.slots.Version, Slots: append([]envelope.Slot(nil), in.file.slots.Slots...)}
-	if slot, _ := s.match(&t, []string{path}); slot != nil {
+	if slot, _ := s.match(&t, []string{path}, seq); slot != nil {
 		slot.Dropping = true
 		in.file.slots = t
 		s.folds.put(in, true)

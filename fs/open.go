@@ -83,7 +83,7 @@ func (s *fileSystem) tryAcquire(in *inode, writer bool) (again bool, err error) 
 		return false, s.openFailed(in, err)
 	}
 	defer c.close()
-	slot, at := s.match(&c.slots, before.paths)
+	slot, at := s.match(&c.slots, before.paths, before.seq)
 	if slot == nil {
 		if s.momentOf(in).differs(before) {
 			return true, nil
@@ -101,20 +101,21 @@ func (s *fileSystem) tryAcquire(in *inode, writer bool) (again bool, err error) 
 // moment is what tells whether a file changed hands while it was looked at.
 type moment struct {
 	paths   []string
+	seq     uint64 // rename log sequence that paths stand for
 	closes  uint64
 	version uint32 // of the slots in memory, 0 when they are not known
 	open    bool
 }
 
 func (s *fileSystem) momentOf(in *inode) moment {
-	paths, _ := s.tree.slotPaths(in)
+	paths, seq := s.tree.slotPaths(in)
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	return moment{paths: paths, closes: in.file.closes, version: in.file.slots.Version, open: in.open.Load() != nil}
+	return moment{paths: paths, seq: seq, closes: in.file.closes, version: in.file.slots.Version, open: in.open.Load() != nil}
 }
 
 func (m moment) differs(o moment) bool {
-	return m.closes != o.closes || m.version != o.version || m.open != o.open || !slices.Equal(m.paths, o.paths)
+	return m.seq != o.seq || m.closes != o.closes || m.version != o.version || m.open != o.open || !slices.Equal(m.paths, o.paths)
 }
 
 // misplaced explains why none of a file's slots fits.
@@ -323,17 +324,24 @@ func (s *fileSystem) release(in *inode, writer bool) {
 const reclaimAtClose = 1 << 20
 
 // lastClose commits and wipes. When the store refuses the data, the file stays open, without a
-// handle, and the committer tries again: nothing is given up. in.mu is held.
+// handle, and the committer tries again: nothing is given up while it has a name. in.mu is held.
 func (s *fileSystem) lastClose(in *inode, of *openFile) {
 	err := s.commit(in, of)
 	if err == nil && of.file.Reclaimable() > max(reclaimAtClose, of.file.Size()) {
 		err = s.sync(in, of) // only a flush lets the store have its space back
 	}
-	if err != nil {
+	if err != nil && !of.nameless() {
 		s.log.Error("data not written yet, will retry", "file", in.file.id.String(), "err", err)
 		return
 	}
 	s.dropHeld(in, of)
+}
+
+// nameless reports whether the last name of the file is gone from the store: nobody can miss what
+// was not written.
+func (of *openFile) nameless() bool {
+	var st unix.Stat_t
+	return of.store.Stat(&st) == nil && st.Nlink == 0
 }
 
 // dropHeld wipes the key and closes the store's file; in.mu is held.

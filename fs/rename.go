@@ -221,7 +221,7 @@ func (m *move) done() {
 // stageSlot wraps a file's key for the path to, beside the present one, and returns what takes that
 // back.
 func (s *fileSystem) stageSlot(in *inode, d *dirHandle, from, to place) (undo func(), err error) {
-	slot, tag, err := s.wrapFor(in, d, from, to)
+	slot, old, err := s.wrapFor(in, d, from, to)
 	if err != nil {
 		return nil, err
 	}
@@ -230,29 +230,26 @@ func (s *fileSystem) stageSlot(in *inode, d *dirHandle, from, to place) (undo fu
 	if err := s.loadSlots(in, d.Dir, from.store); err != nil {
 		return nil, err // a last close may have dropped them since wrapFor
 	}
-	paths, _ := s.tree.paths(in)
-	t := keepSlots(in.file.slots, func(sl *envelope.Slot) bool {
-		return sl.Tag != slot.Tag && (!sl.Dropping || s.serves(sl, paths))
-	})
+	t := s.makeRoom(in, d.Dir, from.store, idOf(&slot))
 	for i := range t.Slots {
-		t.Slots[i].Dropping = t.Slots[i].Dropping || t.Slots[i].Tag == tag
+		t.Slots[i].Dropping = t.Slots[i].Dropping || idOf(&t.Slots[i]) == old
 	}
 	t.Slots = append(t.Slots, slot)
 	if err := s.stage(in, d.Dir, from.store, t); err != nil {
 		return nil, err
 	}
 	s.folds.add(in)
-	return func() { s.unstageSlot(in, d, from, slot.Tag, tag) }, nil
+	return func() { s.unstageSlot(in, d, from, idOf(&slot), old) }, nil
 }
 
 // unstageSlot takes stageSlot back.
-func (s *fileSystem) unstageSlot(in *inode, d *dirHandle, from place, added, kept [16]byte) {
+func (s *fileSystem) unstageSlot(in *inode, d *dirHandle, from place, added, kept slotID) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	err := s.loadSlots(in, d.Dir, from.store)
-	t := keepSlots(in.file.slots, func(sl *envelope.Slot) bool { return sl.Tag != added })
+	t := keepSlots(in.file.slots, func(sl *envelope.Slot) bool { return idOf(sl) != added })
 	for i := range t.Slots {
-		if t.Slots[i].Tag == kept {
+		if idOf(&t.Slots[i]) == kept {
 			t.Slots[i].Dropping = false
 		}
 	}
@@ -264,9 +261,9 @@ func (s *fileSystem) unstageSlot(in *inode, d *dirHandle, from place, added, kep
 	}
 }
 
-// wrapFor asks the key service to wrap a file's key for another path. tag is that of the slot that
-// serves the present one. No lock is held meanwhile.
-func (s *fileSystem) wrapFor(in *inode, d *dirHandle, from, to place) (slot envelope.Slot, tag [16]byte, err error) {
+// wrapFor asks the key service to wrap a file's key for another path. old is the slot that serves the
+// present one. No lock is held meanwhile.
+func (s *fileSystem) wrapFor(in *inode, d *dirHandle, from, to place) (slot envelope.Slot, old slotID, err error) {
 	in.mu.Lock()
 	err = s.loadSlots(in, d.Dir, from.store)
 	t := in.file.slots
@@ -277,13 +274,13 @@ func (s *fileSystem) wrapFor(in *inode, d *dirHandle, from, to place) (slot enve
 		}
 	}
 	if err != nil {
-		return slot, tag, err
+		return slot, old, err
 	}
 	path, newPath, seq := s.tree.pathPair(from, to)
-	old, at := s.match(&t, []string{path})
-	if old == nil {
-		return slot, tag, s.misplaced(in, []string{path})
+	serving, at := s.match(&t, []string{path}, seq)
+	if serving == nil {
+		return slot, old, s.misplaced(in, []string{path})
 	}
-	slot, err = s.vol.rewrap(old, at, newPath, seq)
-	return slot, old.Tag, err
+	slot, err = s.vol.rewrap(serving, at, newPath, seq)
+	return slot, idOf(serving), err
 }

@@ -51,12 +51,13 @@ func (v *volume) parseRenames(f *backing.File) (*envelope.RenameLog, int64, erro
 	return v.crypto.ParseRenameLog(b)
 }
 
-// pathAt returns the path that path had at an earlier sequence of the log.
-func (r *renames) pathAt(path string, seq uint64) string {
-	if seq >= r.log.Seq() {
+// pathAt returns the path that path, which stands for the log at sequence now, had at an earlier
+// one. The log may be ahead of now: by the rename of a directory that is being made.
+func (r *renames) pathAt(path string, seq, now uint64) string {
+	if seq >= now {
 		return path
 	}
-	return r.log.PathAt(path, seq)
+	return r.log.PathAt(path, seq, now)
 }
 
 // append makes an entry durable; r.mu is held. The entry's sequence is returned.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/kmsfs/kmsfs/envelope"
 	"github.com/kmsfs/kmsfs/fs/backing"
 )
@@ -60,28 +62,36 @@ func (v *volume) stagedSlots(f *backing.File, h *fileHead) {
 // match finds the slot of a file at one of its current paths. at is the path that the slot was
 // wrapped under, which differs from the current one when a directory above was renamed since. A
 // slot that a rename is about to drop counts only when no other fits.
-func (s *fileSystem) match(t *envelope.SlotTable, paths []string) (slot *envelope.Slot, at string) {
-	for _, dropping := range []bool{false, true} {
-		for i := range t.Slots {
-			sl := &t.Slots[i]
-			if sl.Dropping != dropping {
-				continue
-			}
-			if at, ok := s.wrappedAt(sl, paths); ok {
-				return sl, at
-			}
+// seq is the rename log sequence that paths stand for. Of several that fit, the latest wrapped is it:
+// an older one may be of a name that has moved away from this path with its directory.
+func (s *fileSystem) match(t *envelope.SlotTable, paths []string, seq uint64) (slot *envelope.Slot, at string) {
+	for i := range t.Slots {
+		sl := &t.Slots[i]
+		if slot != nil && !better(sl, slot) {
+			continue
+		}
+		if was, ok := s.wrappedAt(sl, paths, seq); ok {
+			slot, at = sl, was
 		}
 	}
-	return nil, ""
+	return slot, at
+}
+
+// better reports whether slot a is to be preferred to b when both fit.
+func better(a, b *envelope.Slot) bool {
+	if a.Dropping != b.Dropping {
+		return b.Dropping
+	}
+	return a.LogSeq > b.LogSeq
 }
 
 // wrappedAt returns the path that a slot was wrapped under, when it belongs to one of paths.
-func (s *fileSystem) wrappedAt(sl *envelope.Slot, paths []string) (string, bool) {
+func (s *fileSystem) wrappedAt(sl *envelope.Slot, paths []string, seq uint64) (string, bool) {
 	if sl.Kind != envelope.SlotPath {
 		return "", false
 	}
 	for _, p := range paths {
-		at := s.renames.pathAt(p, sl.LogSeq)
+		at := s.renames.pathAt(p, sl.LogSeq, seq)
 		if s.vol.crypto.PathTag(at) == sl.Tag {
 			return at, true
 		}
@@ -90,8 +100,8 @@ func (s *fileSystem) wrappedAt(sl *envelope.Slot, paths []string) (string, bool)
 }
 
 // serves reports whether a slot belongs to one of paths.
-func (s *fileSystem) serves(sl *envelope.Slot, paths []string) bool {
-	_, ok := s.wrappedAt(sl, paths)
+func (s *fileSystem) serves(sl *envelope.Slot, paths []string, seq uint64) bool {
+	_, ok := s.wrappedAt(sl, paths, seq)
 	return ok
 }
 
@@ -147,6 +157,7 @@ func (s *fileSystem) rewriteHeader(in *inode, d *backing.Dir, name string, area 
 		return errUnsettled
 	}
 	in.file.durable, in.file.fresh = 0, false
+	in.file.closes++ // roots that an open has read meanwhile are old
 	if err := envelope.RewriteSlots(f, roots, area); err != nil {
 		return err
 	}
@@ -176,6 +187,32 @@ func (in *inode) setHead(h *fileHead) {
 	in.file.id = h.header.FileID
 	in.file.slots, in.file.slotsKnown = h.slots, true
 	in.file.staged = in.file.staged || h.staged
+}
+
+// slotID tells the slots of one file apart. The tag alone does not: after the rename of a directory
+// another one may take its path, and a file may have a name below either.
+type slotID struct {
+	tag [16]byte
+	seq uint64
+}
+
+func idOf(sl *envelope.Slot) slotID { return slotID{sl.Tag, sl.LogSeq} }
+
+// makeRoom returns in's slots without those that nothing needs any more and without the one that id
+// names, which is about to be written anew; in.mu is held. name is one of in's in d.
+func (s *fileSystem) makeRoom(in *inode, d *backing.Dir, name string, id slotID) envelope.SlotTable {
+	needed := s.needed(in, d, name)
+	return keepSlots(in.file.slots, func(sl *envelope.Slot) bool { return idOf(sl) != id && needed(sl) })
+}
+
+// needed tells which of in's slots have to stay; in.mu is held. One that is to be dropped stays while
+// its name is there, because its rename is still under way, and while in has names that are not
+// known: a crash may have left the mark without the rename.
+func (s *fileSystem) needed(in *inode, d *backing.Dir, name string) func(*envelope.Slot) bool {
+	paths, seq := s.tree.paths(in)
+	var st unix.Stat_t
+	allKnown := d.Stat(name, &st) == nil && st.Nlink <= uint64(len(paths))
+	return func(sl *envelope.Slot) bool { return !sl.Dropping || !allKnown || s.serves(sl, paths, seq) }
 }
 
 // keepSlots returns t with only the slots that keep accepts, one version later.
