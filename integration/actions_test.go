@@ -95,9 +95,13 @@ func (a *actor) truncate() (bool, error) {
 }
 
 func (a *actor) mkdir() (bool, error) {
-	p, n := a.fresh("dir"), node{dir: new(int)}
+	return true, a.mkdirAt(a.fresh("dir"))
+}
+
+func (a *actor) mkdirAt(p string) error {
+	n := node{dir: new(int)}
 	a.change("mkdir "+p, set(p, n), a.dirOf(p), n.dir)
-	return true, os.Mkdir(a.path(p), 0o755)
+	return os.Mkdir(a.path(p), 0o755)
 }
 
 func (a *actor) symlink() (bool, error) {
@@ -111,9 +115,19 @@ func (a *actor) link() (bool, error) {
 	if !ok {
 		return false, nil
 	}
-	to, n := a.fresh("hard"), a.tree[from]
+	return true, a.linkTo(from, a.fresh("hard"))
+}
+
+func (a *actor) linkTo(from, to string) error {
+	n := a.tree[from]
 	a.change("link "+from+" "+to, set(to, n), a.dirOf(to), n.file)
-	return true, a.maybeSync(os.Link(a.path(from), a.path(to)), to)
+	return a.maybeSync(os.Link(a.path(from), a.path(to)), to)
+}
+
+// removeAt removes a name or an empty directory.
+func (a *actor) removeAt(p string) error {
+	a.change("remove "+p, remove(p), a.dirOf(p))
+	return os.Remove(a.path(p))
 }
 
 func (a *actor) unlink() (bool, error) {
@@ -121,8 +135,7 @@ func (a *actor) unlink() (bool, error) {
 	if !ok {
 		return false, nil
 	}
-	a.change("unlink "+p, remove(p), a.dirOf(p))
-	return true, os.Remove(a.path(p))
+	return true, a.removeAt(p)
 }
 
 func (a *actor) rmdir() (bool, error) {
@@ -130,8 +143,7 @@ func (a *actor) rmdir() (bool, error) {
 	if !ok {
 		return false, nil
 	}
-	a.change("rmdir "+p, remove(p), a.dirOf(p))
-	return true, os.Remove(a.path(p))
+	return true, a.removeAt(p)
 }
 
 // rename moves what is at from, over what may be at to.
@@ -220,8 +232,12 @@ func (a *actor) exchange() (bool, error) {
 	if !ok || within(x, y) || within(y, x) || a.tree[x].file != nil && a.tree[x].file == a.tree[y].file {
 		return false, nil
 	}
+	return true, a.swap(x, y)
+}
+
+func (a *actor) swap(x, y string) error {
 	a.change("exchange "+x+" "+y, relocate(x, y, y, x), a.dirOf(x), a.dirOf(y))
-	return true, a.maybeSync(renameat2(a.path(x), a.path(y), unix.RENAME_EXCHANGE), x)
+	return a.maybeSync(renameat2(a.path(x), a.path(y), unix.RENAME_EXCHANGE), x)
 }
 
 func (a *actor) fsyncDir() (bool, error) {
