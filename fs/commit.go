@@ -159,7 +159,7 @@ func (c *committer) finish() error {
 	for _, in := range c.inUse() {
 		in.mu.Lock()
 		if of := in.open.Load(); of != nil {
-			if err := c.s.commit(in, of); err != nil && firstErr == nil {
+			if err := c.s.commit(in, of); err != nil && firstErr == nil && !of.nameless() {
 				firstErr = err
 			}
 			c.s.dropHeld(in, of)
