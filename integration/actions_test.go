@@ -156,7 +156,7 @@ func (a *actor) rename(from, to string) error {
 		a.change("rename (first half) "+from+" "+to, set(to, node{target: target})) // a crash may leave both names
 	}
 	a.change("rename "+from+" "+to, relocate(from, to), touched...)
-	return a.maybeSync(os.Rename(a.path(from), a.path(to)), to)
+	return a.maybeSync(renameat2(a.path(from), a.path(to), 0), to)
 }
 
 // maybeSync fsyncs the directory of p, or the file itself, or neither.

@@ -30,8 +30,10 @@ type actor struct {
 	ops     int
 	touched map[any]int // op number that changed a directory (by id) or a file last
 	log     []string
+	down    atomic.Bool // set by the test when the power goes: calls may fail from now on
 	stop    atomic.Bool // set by the test when the power is gone
 	err     error
+	early   error // a call failed before the power went
 }
 
 // snapshot is the tree after an operation.
@@ -77,8 +79,8 @@ func (a *actor) run() {
 	for a.err == nil && !a.stop.Load() {
 		for {
 			done, err := actions[a.rng.IntN(len(actions))](a)
-			if err != nil {
-				a.err = err
+			if a.err = err; err != nil && !a.down.Load() {
+				a.early = err
 			}
 			if done || err != nil {
 				break

@@ -178,5 +178,6 @@ func (a *actor) adopt(s snapshot, saw map[string]found) {
 	a.past = []snapshot{{a.ops, a.tree}}
 	a.synced, a.err = a.ops, nil
 	a.stop.Store(false)
+	a.down.Store(false)
 	a.log = append(a.log, fmt.Sprintf("= crash, mounted again as after %d of %d", s.op, a.ops))
 }

@@ -103,6 +103,9 @@ func (c cast) perform(d time.Duration, crash func()) {
 		running.Go(a.run)
 	}
 	time.Sleep(d)
+	for _, a := range c {
+		a.down.Store(true)
+	}
 	crash()
 	for _, a := range c {
 		a.stop.Store(true)
@@ -113,6 +116,9 @@ func (c cast) perform(d time.Duration, crash func()) {
 func (c cast) check(t *testing.T) {
 	t.Helper()
 	for _, a := range c {
+		if a.early != nil {
+			t.Fatalf("%s: failed before the crash: %v\n%s", filepath.Base(a.root), a.early, a.history())
+		}
 		a.check(t)
 	}
 }
