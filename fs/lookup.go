@@ -134,7 +134,7 @@ func (s *fileSystem) finishDirMove(sub *backing.Dir) error {
 	if s.vol.ro {
 		return nil
 	}
-	return sub.AsOwner(func() error { return sub.Rename(dirLinkNew, sub, dirLink, 0) })
+	return keepTime(sub, func() error { return sub.Rename(dirLinkNew, sub, dirLink, 0) })
 }
 
 // ownLink reads an identity link, also in a directory that its owner may not search.

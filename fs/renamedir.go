@@ -5,6 +5,8 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/kmsfs/kmsfs/envelope"
 	"github.com/kmsfs/kmsfs/fs/backing"
 )
@@ -17,7 +19,7 @@ func (s *fileSystem) stageDir(in *inode, to place) (undo func(), err error) {
 		return nil, err
 	}
 	defer s.dirs.release(sub)
-	err = sub.AsOwner(func() error {
+	err = keepTime(sub.Dir, func() error {
 		if err := sub.Unlink(dirLinkNew); err != nil && !errors.Is(err, syscall.ENOENT) {
 			return err
 		}
@@ -32,9 +34,21 @@ func (s *fileSystem) unstageDir(in *inode) {
 		return
 	}
 	defer s.dirs.release(sub)
-	if err := sub.AsOwner(func() error { return sub.Unlink(dirLinkNew) }); err != nil {
+	if err := keepTime(sub.Dir, func() error { return sub.Unlink(dirLinkNew) }); err != nil {
 		s.log.Warn("identity of a failed directory rename left behind", "err", err)
 	}
+}
+
+// keepTime runs op, which works on entries of sub that the application does not see, and puts back
+// the modification time that op moves.
+func keepTime(sub *backing.Dir, op func() error) error {
+	var st unix.Stat_t
+	if err := sub.Stat("", &st); err != nil {
+		return err
+	}
+	err := sub.AsOwner(op)
+	sub.Utimens("", unix.Timespec{Nsec: unix.UTIME_OMIT}, st.Mtim) // only the owner may: else it stays moved
+	return err
 }
 
 // finishStagedDir makes the new identity the only one. When that fails the next lookup does it.
