@@ -43,11 +43,13 @@ func (s *fileSystem) createFile(dir *inode, name string, mode uint32, caller *fu
 	path, seq := s.tree.path(dir, name)
 	key, slot, err := s.vol.generate(path, seq)
 	if err != nil {
+		s.dropLongName(d, p, long)
 		return nil, err
 	}
 	defer key.Wipe()
 	f, err := d.Create(p.store, mode&0o7777)
 	if err != nil {
+		s.dropLongName(d, p, long)
 		return nil, err
 	}
 	in, err := s.newFile(d, p, f, key, slot, caller, out)
@@ -228,7 +230,7 @@ func (s *fileSystem) mkdir(d *dirHandle, p place, mode uint32) error {
 	if err == nil {
 		err = sub.Symlink(s.vol.crypto.SealDir(p.dir.dirID, p.name, envelope.NewDirID()), dirLink)
 		if err == nil && mode&0o700 != 0o700 {
-			err = sub.Chmod("", mode&0o7777)
+			err = narrow(sub, mode&0o7777)
 		}
 		sub.Close()
 	}
@@ -236,6 +238,15 @@ func (s *fileSystem) mkdir(d *dirHandle, p place, mode uint32) error {
 		d.Rmdir(p.store)
 	}
 	return err
+}
+
+// narrow gives a new directory its mode and leaves it the setgid bit that it took from its parent.
+func narrow(sub *backing.Dir, mode uint32) error {
+	var st unix.Stat_t
+	if err := sub.Stat("", &st); err != nil {
+		return err
+	}
+	return sub.Chmod("", mode|st.Mode&unix.S_ISGID)
 }
 
 // makeName makes an object that is not a regular file and enters it.
