@@ -33,16 +33,22 @@ func (s *fileSystem) setAttr(in *inode, a *fuse.SetAttrInCommon) error {
 	if a.Valid&meta == 0 {
 		return nil // FATTR_CTIME alone, or nothing: the store keeps its own ctime
 	}
+	if err := s.setMeta(in, a); err != nil || a.Valid&(fuse.FATTR_ATIME|fuse.FATTR_MTIME) == 0 {
+		return err
+	}
+	return s.setTimes(in, a)
+}
+
+// setMeta changes owner and mode, in the order that keeps the mode: chown clears setuid.
+func (s *fileSystem) setMeta(in *inode, a *fuse.SetAttrInCommon) error {
+	if a.Valid&(fuse.FATTR_UID|fuse.FATTR_GID|fuse.FATTR_MODE) == 0 {
+		return nil
+	}
 	t, done, err := s.target(in)
 	if err != nil {
 		return err
 	}
 	defer done()
-	return s.setMeta(in, t, a)
-}
-
-// setMeta changes owner, mode and times, in the order that keeps the mode: chown clears setuid.
-func (s *fileSystem) setMeta(in *inode, t metaTarget, a *fuse.SetAttrInCommon) error {
 	if a.Valid&(fuse.FATTR_UID|fuse.FATTR_GID) != 0 {
 		uid, gid := -1, -1
 		if a.Valid&fuse.FATTR_UID != 0 {
@@ -56,28 +62,35 @@ func (s *fileSystem) setMeta(in *inode, t metaTarget, a *fuse.SetAttrInCommon) e
 		}
 	}
 	if a.Valid&fuse.FATTR_MODE != 0 {
-		if err := t.Chmod(a.Mode & 0o7777); err != nil {
-			return err
-		}
+		return t.Chmod(a.Mode & 0o7777)
 	}
-	if a.Valid&(fuse.FATTR_ATIME|fuse.FATTR_MTIME) == 0 {
-		return nil
-	}
-	return s.setTimes(in, t, a)
+	return nil
 }
 
-func (s *fileSystem) setTimes(in *inode, t metaTarget, a *fuse.SetAttrInCommon) error {
+// setTimes holds in.mu throughout, so that a commit does not put back the old time in between.
+func (s *fileSystem) setTimes(in *inode, a *fuse.SetAttrInCommon) error {
 	atime := timeOf(a.Valid, fuse.FATTR_ATIME, fuse.FATTR_ATIME_NOW, a.Atime, a.Atimensec)
 	mtime := timeOf(a.Valid, fuse.FATTR_MTIME, fuse.FATTR_MTIME_NOW, a.Mtime, a.Mtimensec)
-	if err := t.Utimens(atime, mtime); err != nil || !in.isRegular() || a.Valid&fuse.FATTR_MTIME == 0 {
+	t, done, err := s.closedTarget(in)
+	if err == nil {
+		defer done()
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	of := in.open.Load()
+	if of != nil {
+		t, err = of.store, nil
+	}
+	if err == nil {
+		err = t.Utimens(atime, mtime)
+	}
+	if err != nil || of == nil || a.Valid&fuse.FATTR_MTIME == 0 {
 		return err
 	}
-	if of := in.open.Load(); of != nil {
-		if mtime.Nsec == unix.UTIME_NOW {
-			mtime = unix.NsecToTimespec(time.Now().UnixNano())
-		}
-		of.mtime.Store(&mtime)
+	if mtime.Nsec == unix.UTIME_NOW {
+		mtime = unix.NsecToTimespec(time.Now().UnixNano())
 	}
+	of.mtime.Store(&mtime)
 	return nil
 }
 
@@ -114,6 +127,11 @@ func (s *fileSystem) target(in *inode) (t metaTarget, done func(), err error) {
 	if of, done := in.borrow(); of != nil {
 		return of.store, done, nil
 	}
+	return s.closedTarget(in)
+}
+
+// closedTarget is target without regard to whether in is in use.
+func (s *fileSystem) closedTarget(in *inode) (t metaTarget, done func(), err error) {
 	p, d, done, err := s.locate(in)
 	if g := s.tree.ghostOf(in); g != nil && errors.Is(err, syscall.ESTALE) {
 		return g.target(), func() {}, nil
