@@ -123,6 +123,10 @@ func (s *fileSystem) sizeOf(in *inode, d *backing.Dir, name string) (int64, erro
 	if in.file.sizeKnown {
 		return in.file.size, nil
 	}
+	if size, ok := s.sizes.get(in.ino); ok {
+		in.file.size, in.file.sizeKnown = size, true
+		return size, nil
+	}
 	size, err := s.hintedSize(in, d, name)
 	if err != nil {
 		size, err = s.headerSize(in, d, name)
@@ -155,6 +159,9 @@ func (s *fileSystem) hintedSize(in *inode, d *backing.Dir, name string) (int64, 
 // that cannot be read shows as size 0: stat goes on working, open tells what is wrong.
 func (s *fileSystem) headerSize(in *inode, d *backing.Dir, name string) (int64, error) {
 	f, err := d.Open(name, true)
+	if s.vol.ro && errors.Is(err, syscall.EACCES) {
+		return 0, nil // closed to its owner, who cannot open it on this mount either
+	}
 	if err != nil {
 		return 0, err
 	}

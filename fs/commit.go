@@ -43,6 +43,7 @@ func (s *fileSystem) sync(in *inode, of *openFile) error {
 func (s *fileSystem) settle(in *inode, of *openFile) {
 	size := of.file.Size()
 	in.file.size, in.file.sizeKnown = size, true
+	s.sizes.drop(in.ino)
 	if size != in.file.hinted {
 		seq, _ := of.file.State()
 		if err := of.store.SetXattr(hintAttr, s.vol.crypto.SealHint(in.file.id, seq, s.vol.mountID, uint64(size))); err == nil {

@@ -286,8 +286,8 @@ func first(paths []string) string {
 func (s *fileSystem) wrongHint(in *inode, c *candidate, size int64) error {
 	s.log.Warn("size hint was wrong and is replaced", "file", c.head.header.FileID.String())
 	hint := s.vol.crypto.SealHint(c.head.header.FileID, c.head.header.Sequence, s.vol.mountID, uint64(size))
-	if err := c.store.SetXattr(hintAttr, hint); err != nil && !errors.Is(err, syscall.ENOTSUP) {
-		return syscall.EIO
+	if s.vol.ro || c.store.SetXattr(hintAttr, hint) != nil {
+		s.sizes.put(in.ino, size)
 	}
 	s.tree.mu.Lock()
 	s.tree.detach(in)

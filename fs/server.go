@@ -31,6 +31,7 @@ type fileSystem struct {
 	renames    *renames
 	streams    dirStreams
 	folds      foldQueue
+	sizes      sizes
 	committer  *committer
 	changes    atomic.Uint64 // counts changes of names and attributes, after each
 	suspect    atomic.Bool   // a device flush failed: the end of this mount is not a clean one

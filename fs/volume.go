@@ -124,6 +124,9 @@ func attach(ctx context.Context, o *MountOptions) (*volume, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.ReadOnly {
+		root.Freeze()
+	}
 	v := &volume{root: root, keys: o.Keys, log: o.Logger, ro: o.ReadOnly}
 	if err := v.open(ctx, o.Backing); err != nil {
 		v.close()

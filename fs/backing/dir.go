@@ -8,7 +8,10 @@ import (
 )
 
 // Dir is an open directory of the store (an O_PATH descriptor).
-type Dir struct{ fd int }
+type Dir struct {
+	fd     int
+	frozen bool
+}
 
 // OpenRoot opens the directory at path, following symbolic links in it.
 func OpenRoot(path string) (*Dir, error) {
@@ -19,13 +22,17 @@ func OpenRoot(path string) (*Dir, error) {
 	return &Dir{fd: fd}, nil
 }
 
+// Freeze makes d, and what is opened below it from now on, leave every mode as it is: AsOwner widens
+// none. It must come before other use of d.
+func (d *Dir) Freeze() { d.frozen = true }
+
 // OpenDir opens the directory name below d. A symbolic link gives ENOTDIR.
 func (d *Dir) OpenDir(name string) (*Dir, error) {
 	fd, err := unix.Openat(d.fd, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}
-	return &Dir{fd: fd}, nil
+	return &Dir{fd: fd, frozen: d.frozen}, nil
 }
 
 // Close releases the descriptor.

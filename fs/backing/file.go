@@ -13,6 +13,7 @@ import (
 type File struct {
 	fd       int
 	readOnly bool
+	frozen   bool        // see Dir.Freeze
 	all      atomic.Bool // the next Sync flushes all metadata
 }
 
@@ -22,7 +23,7 @@ func (d *Dir) Create(name string, mode uint32) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &File{fd: fd}, nil
+	return &File{fd: fd, frozen: d.frozen}, nil
 }
 
 // Open opens the regular file name, for writing too unless readOnly or the store refuses that
@@ -40,7 +41,7 @@ func (d *Dir) Open(name string, readOnly bool) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return regular(&File{fd: fd, readOnly: mode == unix.O_RDONLY})
+	return regular(&File{fd: fd, readOnly: mode == unix.O_RDONLY, frozen: d.frozen})
 }
 
 func (d *Dir) openRegular(name string, mode int) (fd int, err error) {
@@ -71,7 +72,7 @@ func (f *File) Dup() (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &File{fd: fd, readOnly: f.readOnly}, nil
+	return &File{fd: fd, readOnly: f.readOnly, frozen: f.frozen}, nil
 }
 
 // ReadOnly reports whether the file was opened for reading only.

@@ -43,7 +43,7 @@ func (d *Dir) entryAsOwner(name string, op func() error) error {
 // widened adds bits to the mode of what the caller owns, and returns the mode before.
 func widened(d *Dir, name string, bits uint32) (mode uint32, ok bool) {
 	var st unix.Stat_t
-	if d.Stat(name, &st) != nil || int(st.Uid) != os.Geteuid() || st.Mode&bits == bits {
+	if d.frozen || d.Stat(name, &st) != nil || int(st.Uid) != os.Geteuid() || st.Mode&bits == bits {
 		return 0, false
 	}
 	mode = st.Mode & 0o7777
@@ -57,7 +57,7 @@ func (f *File) asOwner(op func() error) error {
 		return err
 	}
 	var st unix.Stat_t
-	if f.Stat(&st) != nil || int(st.Uid) != os.Geteuid() || st.Mode&0o600 == 0o600 {
+	if f.frozen || f.Stat(&st) != nil || int(st.Uid) != os.Geteuid() || st.Mode&0o600 == 0o600 {
 		return err
 	}
 	if f.Chmod(st.Mode&0o7777|0o600) != nil {
