@@ -46,7 +46,7 @@ func (s *fileSystem) settle(in *inode, of *openFile) {
 	s.sizes.drop(in.ino)
 	if size != in.file.hinted {
 		seq, _ := of.file.State()
-		if err := of.store.SetXattr(hintAttr, s.vol.crypto.SealHint(in.file.id, seq, s.vol.mountID, uint64(size))); err == nil {
+		if err := of.store.SetXattr(hintAttr, s.vol.crypto.SealHint(in.file.id, seq, s.vol.mountID, uint64(size)), 0); err == nil {
 			in.file.hinted = size
 		}
 	}

@@ -286,7 +286,7 @@ func first(paths []string) string {
 func (s *fileSystem) wrongHint(in *inode, c *candidate, size int64) error {
 	s.log.Warn("size hint was wrong and is replaced", "file", c.head.header.FileID.String())
 	hint := s.vol.crypto.SealHint(c.head.header.FileID, c.head.header.Sequence, s.vol.mountID, uint64(size))
-	if s.vol.ro || c.store.SetXattr(hintAttr, hint) != nil {
+	if s.vol.ro || c.store.SetXattr(hintAttr, hint, 0) != nil {
 		s.sizes.put(in.ino, size)
 	}
 	s.tree.mu.Lock()

@@ -25,10 +25,25 @@ const maxXattr = 64 << 10
 // values are sealed and its names encrypted under the volume key.
 func userXattr(attr string) bool { return strings.HasPrefix(attr, "user.") }
 
-// object is an inode's place in the store together with the identity its attributes are bound to.
+// xattrTarget is an object of the store whose extended attributes are used: by its name, or by its
+// open file when its last name is gone.
+type xattrTarget interface {
+	GetXattr(attr string, buf []byte) (int, error)
+	SetXattr(attr string, value []byte, flags int) error
+	RemoveXattr(attr string) error
+	ListXattr() ([]string, error)
+}
+
+func (n named) GetXattr(attr string, buf []byte) (int, error) { return n.d.GetXattr(n.name, attr, buf) }
+func (n named) RemoveXattr(attr string) error                 { return n.d.RemoveXattr(n.name, attr) }
+func (n named) ListXattr() ([]string, error)                  { return n.d.ListXattr(n.name) }
+func (n named) SetXattr(attr string, value []byte, flags int) error {
+	return n.d.SetXattr(n.name, attr, value, flags)
+}
+
+// object stands for an inode in the store, together with the identity its attributes are bound to.
 type object struct {
-	d    *dirHandle
-	name string
+	xattrTarget
 	id   [16]byte
 	done func()
 }
@@ -40,6 +55,9 @@ func (s *fileSystem) object(nodeid uint64) (*inode, object, error) {
 		return nil, object{}, syscall.ESTALE
 	}
 	p, d, done, err := s.locate(in)
+	if errors.Is(err, syscall.ESTALE) {
+		return s.nameless(in)
+	}
 	if err != nil {
 		return nil, object{}, err
 	}
@@ -53,7 +71,19 @@ func (s *fileSystem) object(nodeid uint64) (*inode, object, error) {
 		}
 		return nil, object{}, err
 	}
-	return in, object{d: d, name: p.store, id: id, done: done}, nil
+	return in, object{named{d, p.store}, id, done}, nil
+}
+
+// nameless is object for a file in use whose last name is gone.
+func (s *fileSystem) nameless(in *inode) (*inode, object, error) {
+	in.mu.Lock()
+	id := in.file.id
+	in.mu.Unlock()
+	of, done := in.borrow()
+	if of == nil {
+		return nil, object{}, syscall.ESTALE
+	}
+	return in, object{of.store, id, done}, nil
 }
 
 // identity is a directory's or file's id; other objects carry no attributes of the user's.
@@ -103,7 +133,7 @@ func (s *fileSystem) GetXAttr(_ <-chan struct{}, header *fuse.InHeader, attr str
 	}
 	defer o.done()
 	buf := make([]byte, maxXattr+256)
-	n, err := o.d.GetXattr(o.name, s.storeXattr(attr), buf)
+	n, err := o.GetXattr(s.storeXattr(attr), buf)
 	if err != nil {
 		return 0, status(err)
 	}
@@ -140,7 +170,7 @@ func (s *fileSystem) SetXAttr(_ <-chan struct{}, input *fuse.SetXAttrIn, attr st
 	defer o.done()
 	in.xattrs.Store(xattrSome)
 	sealed := s.vol.crypto.SealXattr(o.id, attr, data)
-	return status(o.d.SetXattr(o.name, s.storeXattr(attr), sealed, int(input.Flags)))
+	return status(o.SetXattr(s.storeXattr(attr), sealed, int(input.Flags)))
 }
 
 // RemoveXAttr implements fuse.RawFileSystem.
@@ -154,7 +184,7 @@ func (s *fileSystem) RemoveXAttr(_ <-chan struct{}, header *fuse.InHeader, attr 
 		return status(err)
 	}
 	defer o.done()
-	return status(o.d.RemoveXattr(o.name, s.storeXattr(attr)))
+	return status(o.RemoveXattr(s.storeXattr(attr)))
 }
 
 // ListXAttr implements fuse.RawFileSystem.
@@ -170,7 +200,7 @@ func (s *fileSystem) ListXAttr(_ <-chan struct{}, header *fuse.InHeader, dest []
 		return 0, status(err)
 	}
 	defer o.done()
-	stored, err := o.d.ListXattr(o.name)
+	stored, err := o.ListXattr()
 	if errors.Is(err, syscall.ENOTSUP) {
 		return 0, fuse.OK
 	}

@@ -160,9 +160,19 @@ func (f *File) Utimens(atime, mtime unix.Timespec) error {
 // GetXattr reads an extended attribute into buf and returns its length.
 func (f *File) GetXattr(attr string, buf []byte) (int, error) { return unix.Fgetxattr(f.fd, attr, buf) }
 
-// SetXattr sets an extended attribute.
-func (f *File) SetXattr(attr string, value []byte) error {
-	return f.asOwner(func() error { return unix.Fsetxattr(f.fd, attr, value, 0) })
+// SetXattr sets an extended attribute; flags are those of fsetxattr(2).
+func (f *File) SetXattr(attr string, value []byte, flags int) error {
+	return f.asOwner(func() error { return unix.Fsetxattr(f.fd, attr, value, flags) })
+}
+
+// RemoveXattr removes an extended attribute.
+func (f *File) RemoveXattr(attr string) error {
+	return f.asOwner(func() error { return unix.Fremovexattr(f.fd, attr) })
+}
+
+// ListXattr returns the names of the extended attributes.
+func (f *File) ListXattr() ([]string, error) {
+	return listXattr(func(buf []byte) (int, error) { return unix.Flistxattr(f.fd, buf) })
 }
 
 // Lock takes the exclusive lock of flock(2), or fails with EWOULDBLOCK when another process holds it.

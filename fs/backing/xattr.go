@@ -43,12 +43,15 @@ func (d *Dir) RemoveXattr(name, attr string) error {
 
 // ListXattr returns the names of the extended attributes of name ("" is d itself).
 func (d *Dir) ListXattr(name string) ([]string, error) {
-	list := func(buf []byte) (int, error) {
+	return listXattr(func(buf []byte) (int, error) {
 		if name == "" {
 			return unix.Listxattr(d.proc(), buf)
 		}
 		return unix.Llistxattr(d.proc()+"/"+name, buf)
-	}
+	})
+}
+
+func listXattr(list func(buf []byte) (int, error)) ([]string, error) {
 	for {
 		size, err := list(nil)
 		if err != nil || size == 0 {
