@@ -149,7 +149,7 @@ func (s *fileSystem) fill(ds *dirStream, d *dirHandle) error {
 	}
 	ds.entries = append(ds.entries[:0],
 		streamEntry{name: ".", ino: ds.in.ino, kind: syscall.S_IFDIR},
-		streamEntry{name: "..", ino: ds.in.ino, kind: syscall.S_IFDIR})
+		streamEntry{name: "..", ino: s.parentIno(ds.in), kind: syscall.S_IFDIR})
 	for _, e := range raw {
 		if se, ok := s.plainEntry(ds.in, d, e); ok {
 			ds.entries = append(ds.entries, se)
@@ -157,6 +157,14 @@ func (s *fileSystem) fill(ds *dirStream, d *dirHandle) error {
 	}
 	ds.read = true
 	return nil
+}
+
+// parentIno is the inode number of the directory above dir; the root stands for its own.
+func (s *fileSystem) parentIno(dir *inode) uint64 {
+	if p, ok := s.tree.where(dir); ok {
+		return p.dir.ino
+	}
+	return dir.ino
 }
 
 // plainEntry decrypts one name. What is not ours is left out of the listing and logged.
