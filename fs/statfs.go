@@ -13,11 +13,17 @@ func (s *fileSystem) StatFs(_ <-chan struct{}, _ *fuse.InHeader, out *fuse.Statf
 	if err := s.vol.root.Statfs(&st); err != nil {
 		return status(err)
 	}
-	unit := uint64(st.Bsize)
-	*out = fuse.StatfsOut{
+	*out = space(&st)
+	return fuse.OK
+}
+
+// space counts in pages. The store counts in fragments of f_frsize bytes; f_bsize is but its
+// preferred size of a transfer.
+func space(st *unix.Statfs_t) fuse.StatfsOut {
+	unit := uint64(st.Frsize)
+	return fuse.StatfsOut{
 		Blocks: st.Blocks * unit / envelope.PageSize, Bfree: st.Bfree * unit / envelope.PageSize,
 		Bavail: st.Bavail * unit / envelope.PageSize, Files: st.Files, Ffree: st.Ffree,
 		Bsize: envelope.PageSize, Frsize: envelope.PageSize, NameLen: maxName,
 	}
-	return fuse.OK
 }
