@@ -79,11 +79,17 @@ func resolved(path string) string {
 // workers is how many goroutines encrypt one large request.
 func (o *MountOptions) workers() int { return min(runtime.GOMAXPROCS(0), 8) }
 
+// atomicTruncate would spare a request for each open(2) with O_TRUNC. The kernel then sets the size
+// to 0 twice: with the answer to OPEN and once more afterwards, under another hold of the inode's
+// lock. What another process truncates or appends in between reaches this filesystem and is lost
+// from the kernel's view, which with its writeback cache is never corrected.
+const atomicTruncate = fuse.CAP_ATOMIC_O_TRUNC
+
 // maxRequest is the largest FUSE request in bytes; the kernel may grant less.
 const maxRequest = 1 << 20
 
 func (o *MountOptions) fuseOptions(s *fileSystem) *fuse.MountOptions {
-	caps := uint64(fuse.CAP_HANDLE_KILLPRIV_V2 | fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_READDIRPLUS_AUTO |
+	caps := uint64(fuse.CAP_HANDLE_KILLPRIV_V2 | fuse.CAP_READDIRPLUS_AUTO |
 		fuse.CAP_ASYNC_DIO | fuse.CAP_DIRECT_IO_ALLOW_MMAP | fuse.CAP_SETXATTR_EXT | fuse.CAP_PARALLEL_DIROPS)
 	if s.writeback {
 		caps |= fuse.CAP_WRITEBACK_CACHE
@@ -92,7 +98,7 @@ func (o *MountOptions) fuseOptions(s *fileSystem) *fuse.MountOptions {
 		Name: "kmsfs", FsName: o.FSName, AllowOther: o.AllowOther, Options: o.kernelOptions(),
 		MaxWrite: maxRequest, MaxBackground: 128, DisableSplice: true, Debug: o.Debug,
 		ExplicitDataCacheControl: true, EnableSymlinkCaching: true,
-		ExtraCapabilities: caps, DisabledCapabilities: fuse.CAP_PASSTHROUGH,
+		ExtraCapabilities: caps, DisabledCapabilities: fuse.CAP_PASSTHROUGH | atomicTruncate,
 		DirectMount: os.Geteuid() == 0, DirectMountFlags: o.directFlags(),
 		Logger: log.New(logWriter{o.Logger}, "", 0),
 	}

@@ -14,11 +14,9 @@ import (
 	"github.com/kmsfs/kmsfs/fs/backing"
 )
 
-// openKillSuidgid is OPEN_KILL_SUIDGID: an unprivileged caller truncates by open(2).
-const openKillSuidgid = 1
-
 // Open implements fuse.RawFileSystem. Every open(2) asks the key service, also of a file whose key
-// is held already: this is the authorization check and the audit record.
+// is held already: this is the authorization check and the audit record. O_TRUNC follows as a
+// SETATTR, see atomicTruncate.
 func (s *fileSystem) Open(_ <-chan struct{}, input *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
 	in := s.tree.get(input.NodeId)
 	if in == nil {
@@ -28,30 +26,12 @@ func (s *fileSystem) Open(_ <-chan struct{}, input *fuse.OpenIn, out *fuse.OpenO
 	if err := s.acquire(in, writer); err != nil {
 		return status(err)
 	}
-	if input.Flags&unix.O_TRUNC != 0 {
-		if err := s.truncateOnOpen(in, input.Mode&openKillSuidgid != 0); err != nil {
-			s.release(in, writer)
-			return status(err)
-		}
-	}
 	out.OpenFlags = s.openFlags()
 	return fuse.OK
 }
 
 // openFlags keeps the kernel's page cache between opens: this mount is the only writer.
 func (s *fileSystem) openFlags() uint32 { return fuse.FOPEN_KEEP_CACHE }
-
-func (s *fileSystem) truncateOnOpen(in *inode, killPriv bool) error {
-	of := in.open.Load()
-	if err := of.file.Truncate(0); err != nil {
-		return err
-	}
-	s.wrote(of, true)
-	if killPriv {
-		return dropPrivileges(of.store)
-	}
-	return nil
-}
 
 // acquire takes one handle on a file: it is authorized by the key service and its key is held.
 func (s *fileSystem) acquire(in *inode, writer bool) error {

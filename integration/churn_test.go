@@ -24,24 +24,13 @@ const churners = 32
 // answered the same; afterwards no key is held and everything is as it was, also from the store.
 func TestManyProcessesInOneDirectory(t *testing.T) {
 	for name, flags := range namesModes {
-		t.Run(name, func(t *testing.T) { churn(t, mountedVolume(t, flags...), false) })
+		t.Run(name, func(t *testing.T) { churn(t, mountedVolume(t, flags...)) })
 	}
 }
 
-// With hard links across directories, the lookup of one name may run beside the use and the removal
-// of the other; the size that it brings must not be older than what was written.
-func TestLinksAcrossDirectoriesKeepTheirSize(t *testing.T) {
-	if !*long {
-		t.Skip("the race is rare: minutes, with -long")
-	}
-	for range 10 {
-		churn(t, mountedVolume(t, "--plaintext-names"), true)
-	}
-}
-
-func churn(t *testing.T, v *volume, across bool) {
+func churn(t *testing.T, v *volume) {
 	seconds := 3
-	if *long && !across {
+	if *long {
 		seconds = 60
 	}
 	dir := v.path("churn")
@@ -49,7 +38,7 @@ func churn(t *testing.T, v *volume, across bool) {
 	var running []*exec.Cmd
 	var outputs []*bytes.Buffer
 	for i := range churners {
-		cmd, out := startWorker(t, "churn", dir, strconv.Itoa(seconds), strconv.Itoa(i), strconv.FormatBool(across)), new(bytes.Buffer)
+		cmd, out := startWorker(t, "churn", dir, strconv.Itoa(seconds), strconv.Itoa(i)), new(bytes.Buffer)
 		cmd.Stdout, cmd.Stderr = out, out
 		must(t, cmd.Start())
 		running, outputs = append(running, cmd), append(outputs, out)
@@ -136,13 +125,12 @@ var churnErrnos = []unix.Errno{unix.ENOENT, unix.EEXIST, unix.EISDIR, unix.ENOTD
 
 // churner is one of the processes.
 type churner struct {
-	dir    string
-	rng    *rand.Rand
-	across bool // hard links across directories too
+	dir string
+	rng *rand.Rand
 }
 
 // churnWorker works in a directory for some seconds and prints how many operations it did:
-// DIR SECONDS SEED [ACROSS].
+// DIR SECONDS SEED.
 func churnWorker(args []string) error {
 	seconds, err := strconv.Atoi(args[1])
 	if err != nil {
@@ -152,7 +140,7 @@ func churnWorker(args []string) error {
 	if err != nil {
 		return err
 	}
-	c := &churner{dir: args[0], rng: rand.New(rand.NewPCG(seed, 1)), across: len(args) > 3 && args[3] == "true"}
+	c := &churner{dir: args[0], rng: rand.New(rand.NewPCG(seed, 1))}
 	n := 0
 	for end := time.Now().Add(time.Duration(seconds) * time.Second); time.Now().Before(end); n++ {
 		what, err := c.one()
@@ -190,9 +178,6 @@ func (c *churner) one() (string, error) {
 	case 7:
 		return "rename " + a + " " + b, os.Rename(a, b)
 	case 8:
-		if !c.across {
-			b = filepath.Join(filepath.Dir(a), filepath.Base(b))
-		}
 		return "link " + a + " " + b, os.Link(a, b)
 	case 9:
 		return "unlink " + a, unix.Unlink(a)
