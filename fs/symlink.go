@@ -85,6 +85,18 @@ func (m *move) moveSymlink() error {
 // replaceSymlink puts the new link in place of what is at to and removes the old one.
 func (m *move) replaceSymlink(temp string) error {
 	m.dstLast = m.lastName()
+	if err := m.swapSymlink(temp); err != nil {
+		m.dstLast.close()
+		return err
+	}
+	if m.dst != nil && m.dstLast == nil && m.dst.isRegular() {
+		m.s.dropSlotOf(m.dst, m.to)
+	}
+	return nil
+}
+
+// swapSymlink changes the names in the store and in memory as one step.
+func (m *move) swapSymlink(temp string) error {
 	m.s.names.Lock()
 	defer m.s.names.Unlock()
 	if err := m.td.Rename(temp, m.td.Dir, m.to.store, m.flags); err != nil {
