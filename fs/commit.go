@@ -28,7 +28,9 @@ func (s *fileSystem) commit(in *inode, of *openFile) error {
 func (s *fileSystem) sync(in *inode, of *openFile) error {
 	changed := of.dirty.Swap(false) || of.file.Dirty()
 	if err := of.file.Sync(); err != nil {
-		s.suspect.Store(true)
+		if of.file.FlushFailed() {
+			s.suspect.Store(true)
+		}
 		of.dirty.Store(true)
 		return err
 	}

@@ -65,6 +65,9 @@ func prepareSteps(t *testing.T, dir string, seed uint64) *actor {
 // A daemon that dies before any one of its changes to the store leaves the tree as it was or as it
 // was to be.
 func TestCrashBetweenAnyTwoChangesOfTheStore(t *testing.T) {
+	if !*long {
+		t.Skip("minutes, with -long")
+	}
 	rng := rand.New(rand.NewPCG(seed(t), 3))
 	names := slices.Sorted(maps.Keys(steps))
 	if !*long {

@@ -47,6 +47,9 @@ func volumeOn(t *testing.T, d *disk, flags ...string) *volume {
 // Whatever was fsynced before the power went is there afterwards, the rest is old or new, and
 // nothing is unreadable.
 func TestPowerLossKeepsWhatWasSynced(t *testing.T) {
+	if !*long {
+		t.Skip("minutes, with -long")
+	}
 	for kind := range diskKinds {
 		t.Run(kind, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed(t), 1))
