@@ -130,13 +130,14 @@ func (s *fileSystem) foldAll() error {
 		return nil
 	}
 	defer s.unpinAll(staged)
+	closes := closesOf(staged)
 	if err := s.vol.root.SyncFS(); err != nil {
 		s.requeue(staged)
 		return err
 	}
 	var done []*inode
 	for in := range staged {
-		err := s.fold(in)
+		err := s.fold(in, closes[in])
 		if errors.Is(err, errInUse) {
 			s.folds.add(in)
 			continue
@@ -158,6 +159,18 @@ func (s *fileSystem) foldAll() error {
 	return nil
 }
 
+// closesOf counts the last closes of files before a flush: what was closed since was written since,
+// and its newest root may not be durable.
+func closesOf(staged map[*inode]bool) map[*inode]uint64 {
+	out := make(map[*inode]uint64, len(staged))
+	for in := range staged {
+		in.mu.Lock()
+		out[in] = in.file.closes
+		in.mu.Unlock()
+	}
+	return out
+}
+
 func (s *fileSystem) unpinAll(staged map[*inode]bool) {
 	for in := range staged {
 		s.tree.unpin(in)
@@ -171,7 +184,7 @@ func (s *fileSystem) requeue(staged map[*inode]bool) {
 }
 
 // fold writes the slot table of one file into its header.
-func (s *fileSystem) fold(in *inode) error {
+func (s *fileSystem) fold(in *inode, closes uint64) error {
 	p, d, done, err := s.locate(in)
 	if err != nil {
 		return lostName(err)
@@ -179,6 +192,9 @@ func (s *fileSystem) fold(in *inode) error {
 	defer done()
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	if in.file.closes != closes {
+		return errInUse
+	}
 	if err := s.loadSlots(in, d.Dir, p.store); err != nil {
 		return err
 	}
