@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"bytes"
 	"errors"
 	"runtime"
 	"slices"
@@ -62,7 +63,7 @@ func (s *fileSystem) tryAcquire(in *inode, writer bool) (again bool, err error) 
 		}
 		return false, s.openFailed(in, err)
 	}
-	defer c.close()
+	defer func() { c.close() }()
 	slot, at := s.match(&c.slots, before.paths, before.seq)
 	if slot == nil {
 		if s.momentOf(in).differs(before) {
@@ -75,7 +76,20 @@ func (s *fileSystem) tryAcquire(in *inode, writer bool) (again bool, err error) 
 		return false, err
 	}
 	defer key.Wipe()
-	return s.hold(in, c, key, writer)
+	again, err = s.hold(in, c, key, writer)
+	for wrapped := slot.Wrapped; again; {
+		c.close() // a last close came in between: look again, with the key that was asked for
+		if c, err = s.look(in); err != nil {
+			c = &candidate{}
+			return false, s.openFailed(in, err)
+		}
+		now := s.momentOf(in)
+		if slot, _ := s.match(&c.slots, now.paths, now.seq); slot == nil || !bytes.Equal(slot.Wrapped, wrapped) {
+			return true, nil
+		}
+		again, err = s.hold(in, c, key, writer)
+	}
+	return false, err
 }
 
 // moment is what tells whether a file changed hands while it was looked at.
