@@ -14,7 +14,7 @@ import (
 // grant is the permission that a mount holds on its CMK, as EBS makes one for each attached
 // volume: limited to this volume's encryption context, retired at unmount.
 type grant struct {
-	id, token, key string
+	id, key string
 }
 
 // grantMount creates the grant of this mount.
@@ -33,7 +33,7 @@ func (v *volume) grantMount(ctx context.Context) (*grant, error) {
 	if err != nil {
 		return nil, newError("create the mount's grant for", v.info.Backing, err)
 	}
-	return &grant{id: *out.GrantId, token: *out.GrantToken, key: key}, nil
+	return &grant{id: *out.GrantId, key: key}, nil
 }
 
 // retire gives the grant back. A grant left behind permits only what this volume's context covers;

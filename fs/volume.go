@@ -163,11 +163,7 @@ func absolute(path string) string {
 
 // checkIdentity refuses a root directory whose identity is not this volume's.
 func (v *volume) checkIdentity() error {
-	target, err := v.root.Readlink(dirLink)
-	if err == nil {
-		_, err = v.crypto.OpenDir(envelope.DirID{}, "", target)
-	}
-	if err != nil {
+	if _, err := v.rootID(); err != nil {
 		return &Error{Op: "open volume", Kind: KindBadVolume, Path: v.info.Backing, Err: err,
 			hint: "kmsfs.dir in the backing directory does not belong to this volume"}
 	}
