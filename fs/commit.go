@@ -101,7 +101,9 @@ func (c *committer) inUse() []*inode {
 // run commits until finish is called.
 func (c *committer) run() {
 	defer close(c.done)
-	go c.writeout()
+	if c.s.mountpoint != "" {
+		go c.writeout()
+	}
 	t := time.NewTicker(commitInterval)
 	defer t.Stop()
 	for {

@@ -29,6 +29,8 @@ type MountOptions struct {
 	FuseOptions        []string // further mount options for the kernel, such as noexec
 	FSName             string   // shown as the mounted device; the backing directory when empty
 	Logger             *slog.Logger
+
+	shared bool // see volume.shared
 }
 
 // check refuses a mount point that cannot be used and fills defaults.

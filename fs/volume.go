@@ -43,6 +43,7 @@ type volume struct {
 	keys    KeyService
 	log     *slog.Logger
 	ro      bool
+	shared  bool // other readers may have the volume open at the same time
 }
 
 // ReadVolumeInfo reads what the volume file in backing tells without keys. Nothing of it is
@@ -127,7 +128,7 @@ func attach(ctx context.Context, o *MountOptions) (*volume, error) {
 	if o.ReadOnly {
 		root.Freeze()
 	}
-	v := &volume{root: root, keys: o.Keys, log: o.Logger, ro: o.ReadOnly}
+	v := &volume{root: root, keys: o.Keys, log: o.Logger, ro: o.ReadOnly, shared: o.shared}
 	if err := v.open(ctx, o.Backing); err != nil {
 		v.close()
 		return nil, err
@@ -141,8 +142,9 @@ func (v *volume) open(ctx context.Context, path string) error {
 		return err
 	}
 	v.lock = lock
-	if err := lock.Lock(); err != nil {
-		return &Error{Op: "mount", Kind: KindLocked, Path: path, Err: errors.New("the volume is mounted already")}
+	if err := v.takeLock(); err != nil {
+		return &Error{Op: "open volume", Kind: KindLocked, Path: path,
+			Err: errors.New("it is mounted already, or another kmsfs command works on it")}
 	}
 	v.info, v.id, v.keyARNs = volumeInfo(vf, absolute(path)), vf.ID, vf.Keys
 	if v.crypto, err = v.unwrapVolume(ctx, vf); err != nil {
@@ -152,6 +154,14 @@ func (v *volume) open(ctx context.Context, path string) error {
 		return err
 	}
 	return v.begin(path)
+}
+
+// takeLock keeps other mounts and offline writers away, unless shared other offline readers not.
+func (v *volume) takeLock() error {
+	if v.shared {
+		return v.lock.LockShared()
+	}
+	return v.lock.Lock()
 }
 
 func absolute(path string) string {

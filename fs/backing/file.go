@@ -178,5 +178,9 @@ func (f *File) ListXattr() ([]string, error) {
 // Lock takes the exclusive lock of flock(2), or fails with EWOULDBLOCK when another process holds it.
 func (f *File) Lock() error { return unix.Flock(f.fd, unix.LOCK_EX|unix.LOCK_NB) }
 
+// LockShared takes the shared lock of flock(2), or fails with EWOULDBLOCK when another process holds
+// the exclusive one.
+func (f *File) LockShared() error { return unix.Flock(f.fd, unix.LOCK_SH|unix.LOCK_NB) }
+
 // Close releases the descriptor.
 func (f *File) Close() error { return unix.Close(f.fd) }

@@ -17,8 +17,19 @@ type Entry struct {
 // List returns the entries of d in the store's order, without "." and "..".
 func (d *Dir) List() ([]Entry, error) {
 	var out []Entry
-	err := d.withReadable(func(fd int) error {
+	err := d.Each(func(some []Entry) error {
+		out = append(out, some...)
+		return nil
+	})
+	return out, err
+}
+
+// Each is List for a directory of any size: use gets the entries some at a time, in a slice that is
+// its own only until it returns. An error of use ends the listing.
+func (d *Dir) Each(use func(some []Entry) error) error {
+	return d.withReadable(func(fd int) error {
 		buf := make([]byte, 64<<10)
+		var some []Entry
 		for {
 			n, err := unix.Getdents(fd, buf)
 			if err != nil {
@@ -27,10 +38,12 @@ func (d *Dir) List() ([]Entry, error) {
 			if n == 0 {
 				return nil
 			}
-			out = appendEntries(out, buf[:n])
+			some = appendEntries(some[:0], buf[:n])
+			if err := use(some); err != nil {
+				return err
+			}
 		}
 	})
-	return out, err
 }
 
 // appendEntries decodes linux_dirent64 records.
