@@ -96,9 +96,6 @@ func (s *Service) ListAliases(ctx context.Context, in *kms.ListAliasesInput, _ .
 
 func (c *call) listAliases(in *kms.ListAliasesInput) (*kms.ListAliasesOutput, error) {
 	c.text("keyId", in.KeyId)
-	if err := check(optional("keyId", in.KeyId, keyIDShape)); err != nil {
-		return nil, err
-	}
 	list, err := c.page(in.Limit, in.Marker, somePerPage, in.KeyId)
 	if err != nil {
 		return nil, err
@@ -143,9 +140,6 @@ func (c *call) aliasFilter(keyID *string) (string, error) {
 func (c *call) checkAlias(name, target *string) error {
 	c.text("aliasName", name)
 	c.text("targetKeyId", target)
-	if err := check(present("aliasName", name, aliasShape), present("targetKeyId", target, keyIDShape)); err != nil {
-		return err
-	}
 	if err := checkAliasName(name); err != nil {
 		return err
 	}
@@ -156,9 +150,6 @@ func (c *call) checkAlias(name, target *string) error {
 }
 
 func checkAliasName(name *string) error {
-	if err := check(present("aliasName", name, aliasShape)); err != nil {
-		return err
-	}
 	rest, ok := strings.CutPrefix(*name, aliasPrefix)
 	switch {
 	case !ok || rest == "":

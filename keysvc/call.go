@@ -36,7 +36,7 @@ func serve[In, Out any](s *Service, ctx context.Context, op *operation, in *In, 
 	if in == nil {
 		in = new(In)
 	}
-	out, err := run(c, in)
+	out, err := checked(c, in, run)
 	failure := c.failure(err)
 	// A caller that gives up doesn't keep its call out of the record.
 	if auditErr := s.config.Audit.Append(context.WithoutCancel(ctx), c.event(failure)); auditErr != nil {
@@ -48,6 +48,18 @@ func serve[In, Out any](s *Service, ctx context.Context, op *operation, in *In, 
 		return nil, failure
 	}
 	return out, nil
+}
+
+// checked runs an operation on an input that has the shape of the API.
+func checked[In, Out any](c *call, in *In, run func(*call, *In) (*Out, error)) (*Out, error) {
+	message, err := c.s.shapes.Check(c.op.name, in)
+	switch {
+	case err != nil:
+		return nil, err
+	case message != "":
+		return nil, &Error{Kind: KindValidation, Message: message}
+	}
+	return run(c, in)
 }
 
 func (s *Service) begin(ctx context.Context, op *operation) *call {

@@ -8,9 +8,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 )
 
-// maxDataKey is the longest data key and random string, in bytes.
-const maxDataKey = 1024
-
 // GenerateDataKey makes a random data key and returns it in plaintext and
 // encrypted under a KMS key. The caller wipes the plaintext after use.
 func (s *Service) GenerateDataKey(ctx context.Context, in *kms.GenerateDataKeyInput, _ ...func(*kms.Options)) (*kms.GenerateDataKeyOutput, error) {
@@ -100,14 +97,6 @@ func (c *call) makeDataKey(k *keySnapshot, size int, context map[string]string) 
 
 // dataKeySize checks the input's shape and returns the size that it asks for.
 func dataKeySize(in *kms.GenerateDataKeyInput) (int, error) {
-	if err := check(
-		present("keyId", in.KeyId, keyIDShape),
-		oneOf("keySpec", in.KeySpec, in.KeySpec.Values()),
-		within("numberOfBytes", in.NumberOfBytes, 1, maxDataKey),
-		grantTokens(in.GrantTokens),
-	); err != nil {
-		return 0, err
-	}
 	switch {
 	case (in.NumberOfBytes == nil) == (in.KeySpec == ""):
 		return 0, refuse(KindValidation, "Please specify either number of bytes or key spec.")
@@ -127,9 +116,6 @@ func (s *Service) GenerateRandom(ctx context.Context, in *kms.GenerateRandomInpu
 
 func (c *call) generateRandom(in *kms.GenerateRandomInput) (*kms.GenerateRandomOutput, error) {
 	c.number("numberOfBytes", in.NumberOfBytes)
-	if err := check(within("numberOfBytes", in.NumberOfBytes, 1, maxDataKey)); err != nil {
-		return nil, err
-	}
 	switch {
 	case in.Recipient != nil:
 		return nil, noRecipient()

@@ -17,7 +17,7 @@
 //
 // # Order of checks
 //
-// Shape of the input, resolve the key, authorise the caller, the key's state
+// Shape of the input (package keysvc/shape), resolve the key, authorise the caller, the key's state
 // (one table, operations.go), then what the operation needs. A caller without
 // permission learns nothing about the key's state.
 //

@@ -12,9 +12,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 )
 
-// maxPlaintext is the longest plaintext of Encrypt, in bytes.
-const maxPlaintext = 4096
-
 const symmetricDefault = types.EncryptionAlgorithmSpecSymmetricDefault
 
 // Encrypt encrypts up to 4096 bytes under a key.
@@ -27,14 +24,6 @@ func (c *call) encrypt(in *kms.EncryptInput) (*kms.EncryptOutput, error) {
 	c.context("encryptionContext", in.EncryptionContext)
 	c.algorithm("encryptionAlgorithm", in.EncryptionAlgorithm)
 	c.dry(in.DryRun)
-	if err := check(
-		present("keyId", in.KeyId, keyIDShape),
-		blob("plaintext", in.Plaintext, 1, maxPlaintext),
-		oneOf("encryptionAlgorithm", in.EncryptionAlgorithm, in.EncryptionAlgorithm.Values()),
-		grantTokens(in.GrantTokens),
-	); err != nil {
-		return nil, err
-	}
 	k, err := c.use(*in.KeyId, access{context: in.EncryptionContext, grantTokens: in.GrantTokens})
 	if err != nil {
 		return nil, err
@@ -64,12 +53,7 @@ func (c *call) decrypt(in *kms.DecryptInput) (*kms.DecryptOutput, error) {
 		return nil, noRecipient()
 	}
 	unread := ignoresCiphertext(in.DryRun, in.DryRunModifiers)
-	if err := check(
-		ciphertextShape(in.CiphertextBlob, unread),
-		optional("keyId", in.KeyId, keyIDShape),
-		oneOf("encryptionAlgorithm", in.EncryptionAlgorithm, in.EncryptionAlgorithm.Values()),
-		grantTokens(in.GrantTokens),
-	); err != nil {
+	if err := required("ciphertextBlob", unread || in.CiphertextBlob != nil); err != nil {
 		return nil, err
 	}
 	a := access{context: in.EncryptionContext, grantTokens: in.GrantTokens}
@@ -148,14 +132,7 @@ func (c *call) checkReEncrypt(in *kms.ReEncryptInput) error {
 	c.algorithm("sourceEncryptionAlgorithm", in.SourceEncryptionAlgorithm)
 	c.algorithm("destinationEncryptionAlgorithm", in.DestinationEncryptionAlgorithm)
 	c.dry(in.DryRun)
-	return check(
-		ciphertextShape(in.CiphertextBlob, ignoresCiphertext(in.DryRun, in.DryRunModifiers)),
-		optional("sourceKeyId", in.SourceKeyId, keyIDShape),
-		present("destinationKeyId", in.DestinationKeyId, keyIDShape),
-		oneOf("sourceEncryptionAlgorithm", in.SourceEncryptionAlgorithm, in.SourceEncryptionAlgorithm.Values()),
-		oneOf("destinationEncryptionAlgorithm", in.DestinationEncryptionAlgorithm, in.DestinationEncryptionAlgorithm.Values()),
-		grantTokens(in.GrantTokens),
-	)
+	return required("ciphertextBlob", in.CiphertextBlob != nil || ignoresCiphertext(in.DryRun, in.DryRunModifiers))
 }
 
 // source resolves the key that a ciphertext was made under, by the KeyId member
@@ -163,7 +140,7 @@ func (c *call) checkReEncrypt(in *kms.ReEncryptInput) error {
 func (c *call) source(keyID *string, blob []byte, unread bool, a access) (*keySnapshot, ciphertext, error) {
 	ct, malformed := parseCiphertext(blob)
 	if unread && keyID == nil {
-		return nil, ct, check(missing("keyId"))
+		return nil, ct, required("keyId", false)
 	}
 	if keyID == nil {
 		if malformed != nil {
@@ -231,13 +208,6 @@ func (c *call) algorithm(name string, value types.EncryptionAlgorithmSpec) {
 
 func ignoresCiphertext(dryRun *bool, modifiers []types.DryRunModifierType) bool {
 	return isSet(dryRun) && slices.Contains(modifiers, types.DryRunModifierTypeIgnoreCiphertext)
-}
-
-func ciphertextShape(value []byte, unread bool) finding {
-	if unread && value == nil {
-		return ""
-	}
-	return blob("ciphertextBlob", value, 1, maxCiphertext)
 }
 
 // unreadDryRun ends a dry run that doesn't look at the ciphertext.

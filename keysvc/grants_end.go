@@ -47,13 +47,6 @@ func (c *call) retireGrant(in *kms.RetireGrantInput) (*kms.RetireGrantOutput, er
 
 // retiredGrant reads the two ways of naming a grant.
 func retiredGrant(in *kms.RetireGrantInput) (keyID, grantID string, err error) {
-	if err := check(
-		optional("grantToken", in.GrantToken, grantTokenShape),
-		optional("keyId", in.KeyId, keyIDShape),
-		optional("grantId", in.GrantId, grantIDShape),
-	); err != nil {
-		return "", "", err
-	}
 	switch {
 	case in.GrantToken != nil && in.KeyId == nil && in.GrantId == nil:
 		return parseGrantToken(*in.GrantToken)
@@ -105,12 +98,6 @@ func (c *call) revokeGrant(in *kms.RevokeGrantInput) (*kms.RevokeGrantOutput, er
 	c.text("keyId", in.KeyId)
 	c.text("grantId", in.GrantId)
 	c.dry(in.DryRun)
-	if err := check(
-		present("keyId", in.KeyId, keyIDShape),
-		present("grantId", in.GrantId, grantIDShape),
-	); err != nil {
-		return nil, err
-	}
 	k, err := c.use(*in.KeyId, access{})
 	if err != nil {
 		return nil, err

@@ -19,13 +19,6 @@ func (c *call) listGrants(in *kms.ListGrantsInput) (*kms.ListGrantsOutput, error
 	c.text("keyId", in.KeyId)
 	c.text("grantId", in.GrantId)
 	c.text("granteePrincipal", in.GranteePrincipal)
-	if err := check(
-		present("keyId", in.KeyId, keyIDShape),
-		optional("grantId", in.GrantId, grantIDShape),
-		optional("granteePrincipal", in.GranteePrincipal, principalShape),
-	); err != nil {
-		return nil, err
-	}
 	if in.GranteeServicePrincipal != nil {
 		return nil, refuse(KindUnsupported, "Service principals are not supported in grants.")
 	}
@@ -55,7 +48,7 @@ func (c *call) listRetirableGrants(in *kms.ListRetirableGrantsInput) (*kms.ListR
 	if in.RetiringServicePrincipal != nil {
 		return nil, refuse(KindUnsupported, "Service principals are not supported in grants.")
 	}
-	if err := check(present("retiringPrincipal", in.RetiringPrincipal, principalShape)); err != nil {
+	if err := required("retiringPrincipal", in.RetiringPrincipal != nil); err != nil {
 		return nil, err
 	}
 	list, err := c.page(in.Limit, in.Marker, somePerPage, in.RetiringPrincipal)

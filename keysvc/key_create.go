@@ -56,16 +56,6 @@ func (c *call) createKey(in *kms.CreateKeyInput) (*kms.CreateKeyOutput, error) {
 
 // checkCreateKey refuses what isn't well formed and what isn't there yet.
 func (c *call) checkCreateKey(in *kms.CreateKeyInput) error {
-	if err := check(
-		optional("description", in.Description, descriptionShape),
-		oneOf("keyUsage", in.KeyUsage, in.KeyUsage.Values()),
-		oneOf("keySpec", in.KeySpec, in.KeySpec.Values()),
-		oneOf("customerMasterKeySpec", in.CustomerMasterKeySpec, in.CustomerMasterKeySpec.Values()),
-		oneOf("origin", in.Origin, in.Origin.Values()),
-		tagShapes(in.Tags),
-	); err != nil {
-		return err
-	}
 	spec := in.KeySpec
 	if in.CustomerMasterKeySpec != "" {
 		if spec != "" {

@@ -14,12 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 )
 
-// The waiting period before a key is deleted, in days.
-const (
-	minDeletionDays     = 7
-	maxDeletionDays     = 30
-	defaultDeletionDays = 30
-)
+// defaultDeletionDays is the usual waiting period before a key is deleted.
+const defaultDeletionDays = 30
 
 const day = 24 * time.Hour
 
@@ -32,12 +28,6 @@ func (s *Service) ScheduleKeyDeletion(ctx context.Context, in *kms.ScheduleKeyDe
 func (c *call) scheduleKeyDeletion(in *kms.ScheduleKeyDeletionInput) (*kms.ScheduleKeyDeletionOutput, error) {
 	c.text("keyId", in.KeyId)
 	c.number("pendingWindowInDays", in.PendingWindowInDays)
-	if err := check(
-		present("keyId", in.KeyId, keyIDShape),
-		within("pendingWindowInDays", in.PendingWindowInDays, minDeletionDays, maxDeletionDays),
-	); err != nil {
-		return nil, err
-	}
 	window := int32(defaultDeletionDays)
 	if in.PendingWindowInDays != nil {
 		window = *in.PendingWindowInDays
@@ -65,9 +55,6 @@ func (s *Service) CancelKeyDeletion(ctx context.Context, in *kms.CancelKeyDeleti
 
 func (c *call) cancelKeyDeletion(in *kms.CancelKeyDeletionInput) (*kms.CancelKeyDeletionOutput, error) {
 	c.text("keyId", in.KeyId)
-	if err := check(present("keyId", in.KeyId, keyIDShape)); err != nil {
-		return nil, err
-	}
 	k, err := c.change(*in.KeyId, func(_ store.Tx, key *store.Key) error {
 		if deletionDue(key, c.now) {
 			return keyNotFound(key.Scope, key.ID)

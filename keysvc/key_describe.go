@@ -19,9 +19,6 @@ func (s *Service) DescribeKey(ctx context.Context, in *kms.DescribeKeyInput, _ .
 
 func (c *call) describeKey(in *kms.DescribeKeyInput) (*kms.DescribeKeyOutput, error) {
 	c.text("keyId", in.KeyId)
-	if err := check(present("keyId", in.KeyId, keyIDShape), grantTokens(in.GrantTokens)); err != nil {
-		return nil, err
-	}
 	k, err := c.use(*in.KeyId, access{grantTokens: in.GrantTokens})
 	if err != nil {
 		return nil, err

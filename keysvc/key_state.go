@@ -40,9 +40,6 @@ func (c *call) disableKey(in *kms.DisableKeyInput) (*kms.DisableKeyOutput, error
 
 func (c *call) setState(keyID *string, state types.KeyState) (*keySnapshot, error) {
 	c.text("keyId", keyID)
-	if err := check(present("keyId", keyID, keyIDShape)); err != nil {
-		return nil, err
-	}
 	k, err := c.change(*keyID, func(_ store.Tx, key *store.Key) error {
 		key.State = state
 		return nil
@@ -62,12 +59,6 @@ func (s *Service) UpdateKeyDescription(ctx context.Context, in *kms.UpdateKeyDes
 func (c *call) updateKeyDescription(in *kms.UpdateKeyDescriptionInput) (*kms.UpdateKeyDescriptionOutput, error) {
 	c.text("keyId", in.KeyId)
 	c.text("description", in.Description)
-	if err := check(
-		present("keyId", in.KeyId, keyIDShape),
-		present("description", in.Description, descriptionShape),
-	); err != nil {
-		return nil, err
-	}
 	_, err := c.change(*in.KeyId, func(_ store.Tx, key *store.Key) error {
 		key.Description = *in.Description
 		return nil

@@ -11,13 +11,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 )
 
-// pageSize is the default and the largest number of entries on a page.
-type pageSize struct{ usual, most int32 }
-
-var (
-	manyPerPage = pageSize{usual: 100, most: 1000} // ListKeys, ListKeyRotations
-	somePerPage = pageSize{usual: 50, most: 100}   // ListAliases, ListGrants, ListRetirableGrants
-	tagsPerPage = pageSize{usual: 50, most: 50}    // ListResourceTags
+// How many entries a page has without Limit.
+const (
+	manyPerPage = 100 // ListKeys, ListKeyRotations
+	somePerPage = 50  // ListAliases, ListGrants, ListRetirableGrants
+	tagsPerPage = 50  // ListResourceTags
 )
 
 // page is one page of a list: behind which entry it starts, and how long it is.
@@ -27,13 +25,10 @@ type page struct {
 	limit  int
 }
 
-// page checks Limit and Marker. filter holds the members that limit the list.
-func (c *call) page(limit *int32, marker *string, size pageSize, filter ...*string) (page, error) {
+// page reads Limit and Marker. filter holds the members that limit the list.
+func (c *call) page(limit *int32, marker *string, usual int, filter ...*string) (page, error) {
 	c.number("limit", limit)
-	if err := check(within("limit", limit, 1, size.most), optional("marker", marker, markerShape)); err != nil {
-		return page{}, err
-	}
-	p := page{limit: int(size.usual)}
+	p := page{limit: usual}
 	if len(filter) > 0 {
 		p.filter = filterDigest(filter)
 	}

@@ -14,8 +14,6 @@ import (
 )
 
 const (
-	minRotationDays     = 90
-	maxRotationDays     = 2560
 	defaultRotationDays = 365
 	// maxOnDemand is how often a key may be rotated on demand.
 	maxOnDemand = 25
@@ -32,9 +30,6 @@ func (s *Service) RotateKeyOnDemand(ctx context.Context, in *kms.RotateKeyOnDema
 
 func (c *call) rotateKeyOnDemand(in *kms.RotateKeyOnDemandInput) (*kms.RotateKeyOnDemandOutput, error) {
 	c.text("keyId", in.KeyId)
-	if err := check(present("keyId", in.KeyId, keyIDShape)); err != nil {
-		return nil, err
-	}
 	k, err := c.use(*in.KeyId, access{})
 	if err != nil {
 		return nil, err

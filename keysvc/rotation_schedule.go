@@ -22,12 +22,6 @@ func (s *Service) EnableKeyRotation(ctx context.Context, in *kms.EnableKeyRotati
 func (c *call) enableKeyRotation(in *kms.EnableKeyRotationInput) (*kms.EnableKeyRotationOutput, error) {
 	c.text("keyId", in.KeyId)
 	c.number("rotationPeriodInDays", in.RotationPeriodInDays)
-	if err := check(
-		present("keyId", in.KeyId, keyIDShape),
-		within("rotationPeriodInDays", in.RotationPeriodInDays, minRotationDays, maxRotationDays),
-	); err != nil {
-		return nil, err
-	}
 	period := int32(defaultRotationDays)
 	if in.RotationPeriodInDays != nil {
 		period = *in.RotationPeriodInDays
@@ -52,9 +46,6 @@ func (s *Service) DisableKeyRotation(ctx context.Context, in *kms.DisableKeyRota
 
 func (c *call) disableKeyRotation(in *kms.DisableKeyRotationInput) (*kms.DisableKeyRotationOutput, error) {
 	c.text("keyId", in.KeyId)
-	if err := check(present("keyId", in.KeyId, keyIDShape)); err != nil {
-		return nil, err
-	}
 	_, err := c.change(*in.KeyId, func(_ store.Tx, key *store.Key) error {
 		key.RotationPeriodDays, key.NextRotation = 0, time.Time{}
 		return nil
@@ -69,9 +60,6 @@ func (s *Service) GetKeyRotationStatus(ctx context.Context, in *kms.GetKeyRotati
 
 func (c *call) getKeyRotationStatus(in *kms.GetKeyRotationStatusInput) (*kms.GetKeyRotationStatusOutput, error) {
 	c.text("keyId", in.KeyId)
-	if err := check(present("keyId", in.KeyId, keyIDShape)); err != nil {
-		return nil, err
-	}
 	k, err := c.use(*in.KeyId, access{})
 	if err != nil {
 		return nil, err
@@ -94,12 +82,6 @@ func (s *Service) ListKeyRotations(ctx context.Context, in *kms.ListKeyRotations
 func (c *call) listKeyRotations(in *kms.ListKeyRotationsInput) (*kms.ListKeyRotationsOutput, error) {
 	c.text("keyId", in.KeyId)
 	word(c, "includeKeyMaterial", in.IncludeKeyMaterial)
-	if err := check(
-		present("keyId", in.KeyId, keyIDShape),
-		oneOf("includeKeyMaterial", in.IncludeKeyMaterial, in.IncludeKeyMaterial.Values()),
-	); err != nil {
-		return nil, err
-	}
 	list, err := c.page(in.Limit, in.Marker, manyPerPage, in.KeyId, aws.String(string(in.IncludeKeyMaterial)))
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 
 	"github.com/kmsfs/kmsfs/hsm"
 	"github.com/kmsfs/kmsfs/keysvc/audit"
+	"github.com/kmsfs/kmsfs/keysvc/shape"
 	"github.com/kmsfs/kmsfs/keysvc/store"
 )
 
@@ -28,6 +29,7 @@ type Config struct {
 type Service struct {
 	config Config
 	cache  *keyCache
+	shapes shape.Table
 }
 
 var (

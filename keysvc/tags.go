@@ -2,7 +2,6 @@ package keysvc
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -25,13 +24,6 @@ func (s *Service) TagResource(ctx context.Context, in *kms.TagResourceInput, _ .
 func (c *call) tagResource(in *kms.TagResourceInput) (*kms.TagResourceOutput, error) {
 	c.text("keyId", in.KeyId)
 	c.tags(in.Tags)
-	required := finding("")
-	if in.Tags == nil {
-		required = missing("tags")
-	}
-	if err := check(present("keyId", in.KeyId, keyIDShape), required, tagShapes(in.Tags)); err != nil {
-		return nil, err
-	}
 	_, err := c.change(*in.KeyId, func(tx store.Tx, key *store.Key) error {
 		if err := checkTags(in.Tags); err != nil {
 			return err
@@ -49,13 +41,6 @@ func (s *Service) UntagResource(ctx context.Context, in *kms.UntagResourceInput,
 func (c *call) untagResource(in *kms.UntagResourceInput) (*kms.UntagResourceOutput, error) {
 	c.text("keyId", in.KeyId)
 	c.params["tagKeys"] = in.TagKeys
-	required := finding("")
-	if in.TagKeys == nil {
-		required = missing("tagKeys")
-	}
-	if err := check(present("keyId", in.KeyId, keyIDShape), required, tagKeyShapes(in.TagKeys)); err != nil {
-		return nil, err
-	}
 	_, err := c.change(*in.KeyId, func(tx store.Tx, key *store.Key) error {
 		for _, name := range in.TagKeys {
 			if err := tx.DeleteTag(c.ctx, c.scope, key.ID, name); err != nil {
@@ -74,9 +59,6 @@ func (s *Service) ListResourceTags(ctx context.Context, in *kms.ListResourceTags
 
 func (c *call) listResourceTags(in *kms.ListResourceTagsInput) (*kms.ListResourceTagsOutput, error) {
 	c.text("keyId", in.KeyId)
-	if err := check(present("keyId", in.KeyId, keyIDShape)); err != nil {
-		return nil, err
-	}
 	list, err := c.page(in.Limit, in.Marker, tagsPerPage, in.KeyId)
 	if err != nil {
 		return nil, err
@@ -113,27 +95,6 @@ func (c *call) tags(tags []types.Tag) {
 		list[i] = audit.Params{"tagKey": cut(aws.ToString(t.TagKey)), "tagValue": cut(aws.ToString(t.TagValue))}
 	}
 	c.params["tags"] = list
-}
-
-func tagShapes(tags []types.Tag) finding {
-	for i, t := range tags {
-		if f := present(fmt.Sprintf("tags.%d.member.tagKey", i+1), t.TagKey, tagKeyShape); f != "" {
-			return f
-		}
-		if f := present(fmt.Sprintf("tags.%d.member.tagValue", i+1), t.TagValue, tagValueShape); f != "" {
-			return f
-		}
-	}
-	return ""
-}
-
-func tagKeyShapes(keys []string) finding {
-	for i, key := range keys {
-		if f := tagKeyShape.check(fmt.Sprintf("tagKeys.%d.member", i+1), key); f != "" {
-			return f
-		}
-	}
-	return ""
 }
 
 // checkTags refuses what is well formed and still not allowed.
