@@ -27,7 +27,7 @@ type SlotKind = uint8
 // The kinds of Slot.
 const (
 	SlotPath     SlotKind = 1 // key of the volume file, encryption context of one path
-	SlotRecovery SlotKind = 2 // reserved for a recovery key
+	SlotRecovery SlotKind = 2 // the volume's recovery recipient, at most one; context of the file id
 )
 
 // Slot is one wrapping of a file's data key.
@@ -36,8 +36,8 @@ type Slot struct {
 	KeyIndex uint8    // index into VolumeFile.Keys
 	Dropping bool     // to be removed once the rename or unlink under way has happened
 	LogSeq   uint64   // rename log's sequence at wrapping, see RenameLog.PathAt
-	Tag      [16]byte // PathTag of the path at wrapping
-	Wrapped  []byte   // ciphertext blob of the key service
+	Tag      [16]byte // PathTag of the path at wrapping; Recipient.Tag in a recovery slot
+	Wrapped  []byte   // ciphertext blob of the key service, or of RSAES-OAEP
 }
 
 // SlotTable is the content of a slot area.
@@ -73,6 +73,9 @@ func (v *Volume) SealSlots(id FileID, t SlotTable) ([]byte, error) {
 			return nil, newError(op, KindInvalid, id, fmt.Errorf("slot %d: kind %d, wrapped key of %d bytes", i, s.Kind, len(s.Wrapped)))
 		}
 		size += slotFixedSize + len(s.Wrapped)
+	}
+	if !soundRecovery(t.Slots) {
+		return nil, newError(op, KindInvalid, id, errRecoverySlot)
 	}
 	if size > MaxSlotArea {
 		return nil, newError(op, KindSlotsFull, id, fmt.Errorf("%d slots need %d bytes, room for %d", len(t.Slots), size, MaxSlotArea))
@@ -151,7 +154,39 @@ func decodeSlots(b []byte) (SlotTable, Kind, error) {
 	if len(b) != 0 {
 		return SlotTable{}, KindCorrupt, errors.New("bytes after the last slot")
 	}
+	if !soundRecovery(t.Slots) {
+		return SlotTable{}, KindUnsupported, errRecoverySlot
+	}
 	return t, 0, nil
+}
+
+var errRecoverySlot = errors.New("two recovery slots, or one with a key index, flag or sequence")
+
+// soundRecovery reports whether there is at most one recovery slot, with nothing in the fields that
+// only path slots use.
+func soundRecovery(slots []Slot) bool {
+	n := 0
+	for i := range slots {
+		s := &slots[i]
+		if s.Kind != SlotRecovery {
+			continue
+		}
+		n++
+		if n > 1 || s.KeyIndex != 0 || s.Dropping || s.LogSeq != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// Recovery returns the recovery slot, nil if there is none.
+func (t *SlotTable) Recovery() *Slot {
+	for i := range t.Slots {
+		if t.Slots[i].Kind == SlotRecovery {
+			return &t.Slots[i]
+		}
+	}
+	return nil
 }
 
 // decodeSlot decodes the first slot of b and returns what follows it.

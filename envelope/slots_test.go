@@ -11,7 +11,8 @@ import (
 func twoSlots(v *Volume) SlotTable {
 	return SlotTable{Version: 7, Slots: []Slot{
 		{Kind: SlotPath, KeyIndex: 3, LogSeq: 1 << 40, Tag: v.PathTag("/a/b"), Wrapped: bytes.Repeat([]byte{1}, 184)},
-		{Kind: SlotRecovery, KeyIndex: 255, Dropping: true, Wrapped: []byte{9}},
+		{Kind: SlotPath, KeyIndex: 255, Dropping: true, Wrapped: []byte{9}},
+		{Kind: SlotRecovery, Tag: [16]byte{7}, Wrapped: []byte{8}},
 	}}
 }
 
@@ -122,8 +123,8 @@ func TestAuthenticSlotTablesOfOtherFormsAreRefused(t *testing.T) {
 		area []byte
 		want Kind
 	}{
-		"one slot more":     {set(4, 3), KindCorrupt},
-		"one slot fewer":    {set(4, 1), KindCorrupt},
+		"one slot more":     {set(4, 4), KindCorrupt},
+		"one slot fewer":    {set(4, 2), KindCorrupt},
 		"65535 slots":       {sealRaw(v, []byte{0, 0, 0, 0, 255, 255, 0, 0}), KindCorrupt},
 		"trailing byte":     {sealRaw(v, append(append([]byte(nil), body...), 0)), KindCorrupt},
 		"reserved header":   {set(7, 1), KindUnsupported},

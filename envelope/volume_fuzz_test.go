@@ -122,7 +122,12 @@ func FuzzParseVolumeFile(f *testing.F) {
 	v, key := volumeWithKey(f, 1), volumeKeyOf(f, 1)
 	good, err := sampleVolumeFile(v).Marshal(v)
 	wantKind(f, err, 0)
+	recovered := sampleVolumeFile(v)
+	recovered.Keys[0], recovered.Recovery = "", &Recovery{Recipient: recoveryKey(f).Recipient().String(), Wrapped: []byte{1}}
+	withRecovery, err := recovered.Marshal(v)
+	wantKind(f, err, 0)
 	f.Add(good)
+	f.Add(withRecovery)
 	f.Add([]byte(`{"format": 2, "suite": 1}`))
 	f.Add(bytes.Replace(good, []byte(`"compress"`), []byte(`"x": 1, "compress"`), 1))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -135,7 +140,7 @@ func FuzzParseVolumeFile(f *testing.F) {
 		}
 		if vol, err := file.Verify(key); err == nil {
 			vol.Wipe()
-			if !bytes.Equal(b, good) {
+			if !bytes.Equal(b, good) && !bytes.Equal(b, withRecovery) {
 				t.Errorf("forged: %s", b)
 			}
 		}

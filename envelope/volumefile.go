@@ -34,17 +34,24 @@ type VolumeOptions struct {
 
 // VolumeFile is the content of the volume file: readable, and authenticated under the volume key.
 type VolumeFile struct {
-	Format     int      // VolumeFormat
-	Suite      uint16   // SuiteAES256GCM
-	ID         VolumeID // of the volume
-	Keys       []string // key ARNs; Slot.KeyIndex points here
-	WrappedBy  int      // index of the key that wrapped the volume key
-	Wrapped    []byte   // ciphertext blob of the volume key under VolumeContext
+	Format     int       // VolumeFormat
+	Suite      uint16    // SuiteAES256GCM
+	ID         VolumeID  // of the volume
+	Keys       []string  // key ARNs, Slot.KeyIndex points here; "" for one that has left the volume
+	WrappedBy  int       // index of the key that wrapped the volume key and wraps new data keys
+	Wrapped    []byte    // ciphertext blob of the volume key under VolumeContext
+	Recovery   *Recovery // nil for a volume without recovery
 	Commitment [KeySize]byte
 	Options    VolumeOptions
 	Created    time.Time // whole seconds, UTC
 
 	mac [KeySize]byte // as parsed
+}
+
+// Recovery is the second wrapping of the volume key, and for whom it and the recovery slots are.
+type Recovery struct {
+	Recipient string `json:"recipient"`   // text form, see ParseRecipient
+	Wrapped   []byte `json:"wrapped_key"` // volume key, by Recipient.WrapVolumeKey or a key service
 }
 
 // volumeJSON is the file as JSON, members in the order of the canonical form.
@@ -58,6 +65,7 @@ type volumeJSON struct {
 	WrappedBy  int           `json:"wrapped_by"`
 	Wrapped    []byte        `json:"wrapped_key"`
 	Commitment []byte        `json:"commitment"`
+	Recovery   *Recovery     `json:"recovery,omitempty"`
 	MAC        []byte        `json:"mac"`
 }
 
@@ -153,6 +161,10 @@ func (f *VolumeFile) canonical() []byte {
 	number(uint64(f.WrappedBy))
 	field(f.Wrapped)
 	field(f.Commitment[:])
+	if f.Recovery != nil {
+		field([]byte(f.Recovery.Recipient))
+		field(f.Recovery.Wrapped)
+	}
 	return b
 }
 
@@ -177,11 +189,23 @@ func (f *VolumeFile) check() error {
 		return fmt.Errorf("created in the year %d", f.Created.Year())
 	}
 	for i, k := range f.Keys {
-		if !validARN(k) {
+		if !validARN(k) && (k != "" || i == f.WrappedBy) {
 			return fmt.Errorf("key %d is not an ARN", i)
 		}
 	}
-	return nil
+	return f.Recovery.check()
+}
+
+// check tells what is wrong with a recovery; nil is right.
+func (r *Recovery) check() error {
+	if r == nil {
+		return nil
+	}
+	if len(r.Wrapped) == 0 || len(r.Wrapped) > MaxWrapped {
+		return fmt.Errorf("wrapped key for recovery of %d bytes", len(r.Wrapped))
+	}
+	_, err := ParseRecipient(r.Recipient)
+	return err
 }
 
 // validARN takes printable ASCII without what JSON escapes.
@@ -200,7 +224,7 @@ func (f *VolumeFile) render() []byte {
 	err := enc.Encode(volumeJSON{
 		Format: f.Format, Suite: f.Suite, ID: f.ID.String(), Created: f.Created.Format(time.RFC3339),
 		Options: f.Options, Keys: f.Keys, WrappedBy: f.WrappedBy, Wrapped: f.Wrapped,
-		Commitment: f.Commitment[:], MAC: f.mac[:],
+		Commitment: f.Commitment[:], Recovery: f.Recovery, MAC: f.mac[:],
 	})
 	if err != nil {
 		panic("envelope: volume file: " + err.Error()) // numbers, strings and bytes always encode
@@ -242,7 +266,7 @@ func decodeVolumeJSON(b []byte) (*volumeJSON, Kind, error) {
 func (j *volumeJSON) volumeFile() (*VolumeFile, error) {
 	f := &VolumeFile{
 		Format: j.Format, Suite: j.Suite, Keys: j.Keys, WrappedBy: j.WrappedBy, Wrapped: j.Wrapped,
-		Options: j.Options,
+		Options: j.Options, Recovery: j.Recovery,
 	}
 	var err error
 	if f.ID, err = ParseVolumeID(j.ID); err != nil {

@@ -73,7 +73,9 @@ func TestVolumeFileThatCannotBeReadIsNotWritten(t *testing.T) {
 	for label, edit := range map[string]func(f *VolumeFile){
 		"no keys":           func(f *VolumeFile) { f.Keys = nil },
 		"too many keys":     func(f *VolumeFile) { f.Keys = strings.Split(strings.Repeat("k,", 256)+"k", ",") },
-		"empty key":         func(f *VolumeFile) { f.Keys[0] = "" },
+		"wrapped by left":   func(f *VolumeFile) { f.Keys[1] = "" },
+		"no recipient":      func(f *VolumeFile) { f.Recovery = &Recovery{Wrapped: []byte{1}} },
+		"no recovery key":   func(f *VolumeFile) { f.Recovery = &Recovery{Recipient: "arn:x"} },
 		"key with space":    func(f *VolumeFile) { f.Keys[0] = "a b" },
 		"key with quote":    func(f *VolumeFile) { f.Keys[0] = `a"b` },
 		"key with slash":    func(f *VolumeFile) { f.Keys[0] = `a\b` },

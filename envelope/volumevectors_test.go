@@ -26,6 +26,7 @@ var volumeVectors = map[string]func(v *vector){
 	"rename-log":   checkRenameLogVector,
 	"mounts":       checkMountsVector,
 	"file-context": checkContextVector,
+	"recovery-key": checkRecoveryKeyVector,
 }
 
 func TestVolumeVectors(t *testing.T) {
@@ -163,6 +164,10 @@ func checkVolumeFileVector(v *vector) {
 	v.same("created", f.Created.Unix())
 	v.same("plaintext-names", f.Options.PlaintextNames)
 	v.same("compress", f.Options.Compress)
+	if f.Recovery != nil {
+		v.same("recipient", jsonOf(f.Recovery.Recipient))
+		v.same("recovery-wrapped", hex.EncodeToString(f.Recovery.Wrapped))
+	}
 	if b, err := f.Marshal(v.volume()); err != nil || string(b) != string(v.body) {
 		v.t.Errorf("is written as %s, %v", b, err)
 	}

@@ -43,6 +43,7 @@ func TestWriteVolumeVectors(t *testing.T) {
 	w.stats()
 	w.slots()
 	w.volumeFiles()
+	w.recovery()
 	w.renameLogs()
 	w.mounts()
 	w.files()

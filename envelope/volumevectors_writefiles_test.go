@@ -18,11 +18,11 @@ func (w *vectorWriter) slots() {
 	one := SlotTable{Version: 1, Slots: []Slot{{Kind: SlotPath, Tag: w.vol.PathTag("/a/b.txt"), Wrapped: bytes.Repeat([]byte{0xee}, 184)}}}
 	two := SlotTable{Version: 1<<32 - 1, Slots: []Slot{
 		{Kind: SlotPath, KeyIndex: 1, LogSeq: 1 << 40, Dropping: true, Tag: w.vol.PathTag("/a"), Wrapped: []byte{1, 2, 3}},
-		{Kind: SlotRecovery, KeyIndex: 255, Wrapped: []byte{4}},
+		{Kind: SlotPath, KeyIndex: 255, Wrapped: []byte{4}},
 	}}
 	w.write("slots", "none", "ok", "a table without slots", seal(w.vol, id, SlotTable{}), "version", 0)
 	w.write("slots", "one", "ok", "a file under one name", seal(w.vol, id, one), "version", 1, "slot", slotLine(one.Slots[0]))
-	w.write("slots", "two", "ok", "a slot to be dropped and a reserved one", seal(w.vol, id, two), "version", two.Version,
+	w.write("slots", "two", "ok", "a slot to be dropped and one of the last key", seal(w.vol, id, two), "version", two.Version,
 		"slot", slotLine(two.Slots[0]), "slot", slotLine(two.Slots[1]))
 	good := seal(w.vol, id, two)
 	body := good[:len(good)-slotMACSize]

@@ -28,6 +28,7 @@ func TestVectorsWithAnotherExpectationFail(t *testing.T) {
 	for file, edits := range map[string][2]string{
 		"name-text":          {"report.txt", "report.txz"},
 		"slots-two":          {"key-index=255", "key-index=254"},
+		"recovery-key-file":  {"data-key: dd", "data-key: de"},
 		"rename-log-five":    {`"was":"`, `"was":"/x`},
 		"mounts-crashed":     {"unclean: 1 true", "unclean: 1 false"},
 		"volume-file-sample": {"expect: ok", "expect: corrupt"},

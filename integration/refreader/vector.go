@@ -57,6 +57,7 @@ var checks = map[string]func(t *vector, v *volume) error{
 		return t.compare(nil, "volume-context", quoted(map[string]string{"kmsfs:volume-id": id}),
 			"file-context", quoted(map[string]string{"kmsfs:volume-id": id, "kmsfs:path": t.text("path")}))
 	},
+	"recovery-key": checkRecoveryKey,
 	"slots": func(t *vector, v *volume) error {
 		version, lines, err := v.slots(t.hex("file-id"), t.body)
 		return t.compare(err, "version", version, "slot", strings.Join(lines, "\n"))
@@ -168,8 +169,12 @@ func checkVolumeFile(t *vector, v *volume) error {
 	if err != nil {
 		return t.compare(err)
 	}
+	recipient := ""
+	if f.Recovery != nil {
+		recipient = quoted(f.Recovery.Recipient)
+	}
 	return t.compare(nil, "volume-id", f.ID, "keys", quoted(f.Keys), "wrapped-by", f.WrappedBy,
-		"plaintext-names", f.Options.PlaintextNames, "compress", f.Options.Compress)
+		"plaintext-names", f.Options.PlaintextNames, "compress", f.Options.Compress, "recipient", recipient)
 }
 
 func checkRenameLog(t *vector, v *volume) error {

@@ -134,13 +134,19 @@ func (v *volume) slots(file, area []byte) (version uint32, lines []string, err e
 	if le.Uint16(b[6:]) != 0 {
 		return 0, nil, unsupported
 	}
-	version, n := le.Uint32(b), int(le.Uint16(b[4:]))
+	version, n, recovery := le.Uint32(b), int(le.Uint16(b[4:])), 0
 	for b = b[8:]; len(lines) < n; {
 		if len(b) < 32 {
 			return 0, nil, corrupt
 		}
 		if b[0] != 1 && b[0] != 2 || b[2] > 1 || b[3] != 0 || le.Uint16(b[6:]) != 0 {
 			return 0, nil, unsupported
+		}
+		if b[0] == 2 {
+			recovery++
+			if b[1] != 0 || b[2] != 0 || le.Uint64(b[8:]) != 0 {
+				recovery++ // as bad as a second one
+			}
 		}
 		size := int(le.Uint16(b[4:]))
 		if size == 0 || 32+size > len(b) {
@@ -152,6 +158,9 @@ func (v *volume) slots(file, area []byte) (version uint32, lines []string, err e
 	}
 	if len(b) != 0 {
 		return 0, nil, corrupt
+	}
+	if recovery > 1 {
+		return 0, nil, unsupported
 	}
 	return version, lines, nil
 }

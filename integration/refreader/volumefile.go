@@ -26,7 +26,11 @@ type volumeFile struct {
 	WrappedBy  int      `json:"wrapped_by"`
 	Wrapped    string   `json:"wrapped_key"`
 	Commitment string   `json:"commitment"`
-	MAC        string   `json:"mac"`
+	Recovery   *struct {
+		Recipient string `json:"recipient"`
+		Wrapped   string `json:"wrapped_key"`
+	} `json:"recovery"`
+	MAC string `json:"mac"`
 }
 
 // readVolumeFile decodes and checks a volume file with the volume key.
@@ -49,7 +53,7 @@ func readVolumeFile(b, key []byte) (*volumeFile, error) {
 	if strict.Decode(new(volumeFile)) != nil {
 		return nil, unsupported
 	}
-	if f.render() != string(b) || f.WrappedBy < 0 || f.WrappedBy >= len(f.Keys) || len(f.Keys) > 256 {
+	if f.render() != string(b) || f.WrappedBy < 0 || f.WrappedBy >= len(f.Keys) || len(f.Keys) > 256 || f.Keys[f.WrappedBy] == "" {
 		return nil, corrupt
 	}
 	return &f, f.verify(key)
@@ -58,6 +62,10 @@ func readVolumeFile(b, key []byte) (*volumeFile, error) {
 // render is the only spelling of the file.
 func (f *volumeFile) render() string {
 	keys := `"` + strings.Join(f.Keys, "\",\n    \"") + `"`
+	recovery := ""
+	if f.Recovery != nil {
+		recovery = fmt.Sprintf("  \"recovery\": {\n    \"recipient\": \"%s\",\n    \"wrapped_key\": \"%s\"\n  },\n", f.Recovery.Recipient, f.Recovery.Wrapped)
+	}
 	return fmt.Sprintf(`{
   "format": %d,
   "suite": %d,
@@ -73,9 +81,9 @@ func (f *volumeFile) render() string {
   "wrapped_by": %d,
   "wrapped_key": "%s",
   "commitment": "%s",
-  "mac": "%s"
+%s  "mac": "%s"
 }
-`, f.Format, f.Suite, f.ID, f.Created, f.Options.PlaintextNames, f.Options.Compress, keys, f.WrappedBy, f.Wrapped, f.Commitment, f.MAC)
+`, f.Format, f.Suite, f.ID, f.Created, f.Options.PlaintextNames, f.Options.Compress, keys, f.WrappedBy, f.Wrapped, f.Commitment, recovery, f.MAC)
 }
 
 // verify checks commitment and MAC.
@@ -95,18 +103,22 @@ func (f *volumeFile) verify(key []byte) error {
 	if err1 != nil || err2 != nil || err3 != nil || created.UTC().Format(time.RFC3339) != f.Created {
 		return corrupt
 	}
+	recovery, err := f.recovery()
+	if err != nil {
+		return err
+	}
 	v := &volume{id, key}
 	if !hmac.Equal(commitment, v.subkey("commit")) {
 		return wrongKey
 	}
-	if !hmac.Equal(tag, mac(v.subkey("volume-file"), f.canonical(id, wrapped, commitment, created.Unix()))) {
+	if !hmac.Equal(tag, mac(v.subkey("volume-file"), f.canonical(id, wrapped, commitment, recovery, created.Unix()))) {
 		return corrupt
 	}
 	return nil
 }
 
 // canonical is what the MAC covers.
-func (f *volumeFile) canonical(id, wrapped, commitment []byte, created int64) []byte {
+func (f *volumeFile) canonical(id, wrapped, commitment, recovery []byte, created int64) []byte {
 	var b []byte
 	field := func(p []byte) {
 		b = append(binary.LittleEndian.AppendUint32(b, uint32(len(p))), p...)
@@ -125,5 +137,9 @@ func (f *volumeFile) canonical(id, wrapped, commitment []byte, created int64) []
 	number(int64(f.WrappedBy))
 	field(wrapped)
 	field(commitment)
+	if f.Recovery != nil {
+		field([]byte(f.Recovery.Recipient))
+		field(recovery)
+	}
 	return b
 }
