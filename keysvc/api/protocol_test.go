@@ -186,23 +186,3 @@ func TestTheServersClockDecidesAboutExpiry(t *testing.T) {
 		}
 	}
 }
-
-// Whatever a client with an access key sends is answered, and never with the
-// server's own fault.
-func FuzzNoBodyIsTheServersFault(f *testing.F) {
-	f.Add("CreateGrant", []byte(`{"KeyId":"alias/a","GranteePrincipal":"*","Operations":["Decrypt"],"Constraints":{"EncryptionContextSubset":{"":""}}}`))
-	f.Add("GenerateDataKey", []byte(`{"KeyId":"alias/aws/kmsfs","NumberOfBytes":-1,"EncryptionContext":{"a":"b"}}`))
-	f.Add("ListAliases", []byte(`{"Marker":"AAAA","Limit":0}`))
-	f.Add("TagResource", []byte(`{"KeyId":"\u0000","Tags":[{}]}`))
-	f.Add("ScheduleKeyDeletion", []byte(`{"KeyId":"arn:aws:kms:::","PendingWindowInDays":1e9}`))
-	f.Fuzz(func(t *testing.T, name string, body []byte) {
-		op := operations[name]
-		if op == nil {
-			t.Skip("no operation")
-		}
-		ctx := keysvc.WithCaller(t.Context(), keysvc.Caller{Administrator: true, ARN: "arn:aws:iam::111122223333:user/fuzz", Account: testAccount, Region: testRegion})
-		if _, err := op(ctx, keys.Service(), body); err != nil && refusalFor(err).status >= 500 {
-			t.Errorf("%s %q: %v", name, body, err)
-		}
-	})
-}
