@@ -116,7 +116,7 @@ func (s *fileSystem) dir(in *inode) (*dirHandle, error) {
 	}
 	p, ok := s.tree.where(in)
 	if !ok {
-		return nil, errNoEntry
+		return nil, s.tree.nameless(in)
 	}
 	up, err := s.dir(p.dir)
 	if err != nil {

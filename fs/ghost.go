@@ -46,6 +46,15 @@ func (t *tree) ghostOf(in *inode) *ghost {
 	return in.ghost
 }
 
+// nameless is the error for an inode without a name where one is needed: errNoEntry when its last one was
+// removed, else ESTALE, at which the kernel looks its path up again.
+func (t *tree) nameless(in *inode) error {
+	if t.ghostOf(in) != nil {
+		return errNoEntry
+	}
+	return syscall.ESTALE
+}
+
 // openGhost opens the file of an inode without names.
 func (t *tree) openGhost(in *inode) (*backing.File, error) {
 	t.mu.RLock()

@@ -25,7 +25,7 @@ func (s *fileSystem) link(in, dir *inode, name string, out *fuse.EntryOut) error
 	}
 	from, ok := s.tree.where(in)
 	if !ok {
-		return syscall.ENOENT
+		return s.tree.nameless(in)
 	}
 	fd, err := s.dir(from.dir)
 	if err != nil {

@@ -29,7 +29,28 @@ func (c *committer) kick() {
 // alone could wake it: neither the process nor the mount would ever end. So this is done on a thread
 // whose table of open files does not have the connection.
 func (c *committer) writeout() {
-	runtime.LockOSThread() // not unlocked: the thread ends with the goroutine
+	beside(func() { c.serveKicks() })
+}
+
+// beside runs work on a thread of its own that is not the process's first: what /proc shows of the
+// process is what it shows of that thread.
+func beside(work func()) {
+	runtime.LockOSThread()
+	if unix.Gettid() != unix.Getpid() {
+		work() // not unlocked: the thread ends with the goroutine
+		return
+	}
+	started := make(chan struct{})
+	go func() {
+		runtime.LockOSThread()
+		close(started)
+		work()
+	}()
+	<-started
+	runtime.UnlockOSThread()
+}
+
+func (c *committer) serveKicks() {
 	if err := separateFiles(); err != nil {
 		c.s.log.Warn("a kill during a write-out may leave a dead mount; unmount it with umount -f", "err", err)
 	}

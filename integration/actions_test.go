@@ -29,8 +29,7 @@ func (a *actor) flush(f *os.File, m *fileModel) error {
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	m.flushed()
-	a.durable(a.ops)
+	a.durable(a.ops, m)
 	return nil
 }
 
@@ -182,10 +181,8 @@ func (a *actor) syncTouched(p string, object any) error {
 	if err := fsync(a.path(p)); err != nil {
 		return err
 	}
-	if m, ok := object.(*fileModel); ok {
-		m.flushed()
-	}
-	a.durable(op)
+	m, _ := object.(*fileModel)
+	a.durable(op, m)
 	return nil
 }
 

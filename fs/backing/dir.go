@@ -145,4 +145,6 @@ func (d *Dir) withReadable(op func(fd int) error) error {
 // proc is a path that names d whatever it is called by now.
 func (d *Dir) proc() string { return procPath(d.fd) }
 
-func procPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
+// procPath names a descriptor of the calling thread. /proc/self is the table of the process's first
+// thread, which may have one of its own.
+func procPath(fd int) string { return "/proc/thread-self/fd/" + strconv.Itoa(fd) }
