@@ -67,12 +67,8 @@ func (s *fileSystem) newFile(d *dirHandle, p place, f *backing.File, key *envelo
 	if err := s.giveFile(d, f, caller); err != nil {
 		return nil, err
 	}
-	id, table := newFileID(), envelope.SlotTable{Version: 1, Slots: []envelope.Slot{slot}}
-	area, err := s.vol.crypto.SealSlots(id, table)
-	if err != nil {
-		return nil, err
-	}
-	file, err := envelope.CreateFile(s.fileOptions(f, key), s.vol.id, id, area, 0)
+	table := envelope.SlotTable{Version: 1, Slots: []envelope.Slot{slot}}
+	file, err := s.firstPage(f, key, table)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +80,7 @@ func (s *fileSystem) newFile(d *dirHandle, p place, f *backing.File, key *envelo
 	in := s.tree.enter(p, &st, envelope.DirID{})
 	s.tree.pin(in)
 	in.mu.Lock()
-	in.file = fileState{id: id, sizeKnown: true, hinted: -1, fresh: true, slots: table, slotsKnown: true}
+	in.file = fileState{id: file.ID(), sizeKnown: true, hinted: -1, fresh: true, slots: table, slotsKnown: true}
 	in.since = time.Now()
 	of := &openFile{file: file, store: f, handles: 1}
 	of.mtime.Store(&st.Mtim)
@@ -93,6 +89,16 @@ func (s *fileSystem) newFile(d *dirHandle, p place, f *backing.File, key *envelo
 	s.committer.opened(in)
 	in.xattrs.Store(xattrNone)
 	return in, s.describe(in, d, p, &st, out)
+}
+
+// firstPage writes the root page of a new empty file, under a new file id.
+func (s *fileSystem) firstPage(f *backing.File, key *envelope.DataKey, slots envelope.SlotTable) (*envelope.File, error) {
+	id := newFileID()
+	area, err := s.vol.crypto.SealSlots(id, slots)
+	if err != nil {
+		return nil, err
+	}
+	return envelope.CreateFile(s.fileOptions(f, key), s.vol.id, id, area, 0)
 }
 
 // newPlace computes where a new name goes and writes the companion of a long one.

@@ -17,7 +17,7 @@ type Kind uint8
 
 // The kinds of Error.
 const (
-	KindIO              Kind = iota + 1 // the store or the content failed; EIO unless the cause has an errno
+	KindIO              Kind = iota + 1 // the store failed; EIO unless the cause has an errno
 	KindKeyDisabled                     // the CMK is disabled
 	KindKeyExpired                      // the CMK is pending deletion, or its imported material expired
 	KindKeyMissing                      // the CMK is deleted, unknown or pending import
@@ -31,6 +31,7 @@ const (
 	KindBadMountpoint                   // the mount point cannot be used
 	KindReadOnlyBacking                 // the backing directory cannot be written
 	KindMount                           // the kernel or fusermount3 refused the mount
+	KindDamaged                         // content or header fails authentication, or is cut off; EIO
 )
 
 // kindErrno is the one table from Kind to errno (DESIGN: what an application sees).
@@ -49,6 +50,7 @@ var kindErrno = map[Kind]syscall.Errno{
 	KindBadMountpoint:   syscall.ENOTDIR,
 	KindReadOnlyBacking: syscall.EROFS,
 	KindMount:           syscall.EPERM,
+	KindDamaged:         syscall.EIO,
 }
 
 // Error is the error type of this package. Path is the plaintext path from the volume's root, or a
@@ -99,6 +101,7 @@ var kindHints = map[Kind]string{
 	KindNotEmpty:    "name an empty directory, or one that does not exist yet",
 	KindBadVolume:   "restore kmsfs.volume from a backup of the backing directory",
 	KindLocked:      "see where: kmsfs status; unmount it first: kmsfs umount MOUNTPOINT",
+	KindDamaged:     "the store was changed or damaged; see what is lost: kmsfs fsck BACKING",
 }
 
 // newError makes an Error whose kind follows from the cause.
@@ -127,6 +130,8 @@ func kindOf(err error) Kind {
 	switch envelope.KindOf(err) {
 	case envelope.KindWrongKey, envelope.KindMoved:
 		return KindKeyRejected
+	case envelope.KindCorrupt, envelope.KindTruncated:
+		return KindDamaged
 	}
 	return KindIO
 }

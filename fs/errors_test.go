@@ -59,7 +59,7 @@ func TestEveryCauseShowsTheErrnoOfTheDesign(t *testing.T) {
 }
 
 func TestEveryKindHasAnErrno(t *testing.T) {
-	for k := KindIO; k <= KindMount; k++ {
+	for k := KindIO; k <= KindDamaged; k++ {
 		if kindErrno[k] == 0 {
 			t.Errorf("%v has none", k)
 		}

@@ -104,12 +104,7 @@ func (s *fileSystem) makeEmpty(d *dirHandle, p place, temp string, key *envelope
 	if err := f.Chmod(st.Mode & 0o7777); err != nil {
 		return err
 	}
-	id := newFileID()
-	area, err := s.vol.crypto.SealSlots(id, envelope.SlotTable{Version: 1, Slots: slots})
-	if err != nil {
-		return err
-	}
-	file, err := envelope.CreateFile(s.fileOptions(f, key), s.vol.id, id, area, 0)
+	file, err := s.firstPage(f, key, envelope.SlotTable{Version: 1, Slots: slots})
 	if err != nil {
 		return err
 	}
