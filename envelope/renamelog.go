@@ -181,23 +181,39 @@ func (l *RenameLog) target(c RenameEntry) *loggedRename {
 }
 
 // PathAt returns the path under which the file that is at path when the log is at now was known when
-// the log was at seq: it takes back the entries above seq up to now, newest first.
-func (l *RenameLog) PathAt(path string, seq, now uint64) string {
+// the log was at seq: it takes back the entries above seq up to now, newest first. ok is false when
+// no file can have come from there to here (FORMAT.md section 10): the path was vacated since, its
+// entries are retired, or the log is behind seq and thus older than the question.
+func (l *RenameLog) PathAt(path string, seq, now uint64) (was string, ok bool) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
+	if seq > l.seq() || seq < l.base {
+		return "", false
+	}
 	first := sort.Search(len(l.entries), func(i int) bool { return l.entries[i].Seq > seq })
 	for i := len(l.entries) - 1; i >= first; i-- {
 		e := &l.entries[i]
 		if e.Cancel || e.cancelled || e.Seq > now {
 			continue
 		}
-		if moved, ok := replacePrefix(path, e.New, e.Old); ok {
-			path = moved
-		} else if moved, ok := replacePrefix(path, e.Old, e.New); ok && e.Exchange {
-			path = moved
+		if path, ok = e.before(path); !ok {
+			return "", false
 		}
 	}
-	return path
+	return path, true
+}
+
+// before returns where the file that is at path after the rename was before it; false when the
+// rename took everything away from there.
+func (e *RenameEntry) before(path string) (string, bool) {
+	if was, ok := replacePrefix(path, e.New, e.Old); ok {
+		return was, true
+	}
+	was, left := replacePrefix(path, e.Old, e.New)
+	if left && !e.Exchange {
+		return "", false
+	}
+	return was, true
 }
 
 // replacePrefix replaces the leading components from of path by to.

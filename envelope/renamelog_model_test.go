@@ -215,7 +215,7 @@ func (m *renameModel) check() (files, moved int) {
 		if now != n.wrapPath {
 			moved++
 		}
-		if got := m.log.log.PathAt(now, n.wrapSeq, m.log.log.Seq()); got != n.wrapPath {
+		if got, ok := m.log.log.PathAt(now, n.wrapSeq, m.log.log.Seq()); got != n.wrapPath || !ok {
 			m.t.Fatalf("%s was wrapped at %d as %s, but the log says %s", now, n.wrapSeq, n.wrapPath, got)
 		}
 	}

@@ -57,9 +57,10 @@ func TestPathAtTakesBackTheRenamesSince(t *testing.T) {
 		{"/c/f", 6, "/c/f"}, {"/c/f", 3, "/c/f"}, {"/c/f", 2, "/sub/f"}, {"/c/f", 1, "/b/sub/f"}, {"/c/f", 0, "/a/sub/f"},
 		{"/c", 0, "/a/sub"}, {"/cc/f", 0, "/cc/f"}, {"/d/f", 3, "/d/f"}, {"/d/f", 4, "/d/f"},
 		{"/x/y/f", 5, "/b/f"}, {"/b/f", 5, "/x/y/f"}, {"/x/y/f", 0, "/a/f"}, {"/b/f", 0, "/x/y/f"}, {"/x/yy", 5, "/x/yy"},
-		{"/c/f", 1 << 60, "/c/f"},
+		{"/b/sub/f", 1, "/x/y/sub/f"}, {"/a/f", 1, "/a/f"}, {"/a/f", 0, ""}, {"/a", 0, ""}, {"/aa", 0, "/aa"},
+		{"/sub/f", 2, ""}, {"/sub/f", 1, ""}, {"/sub/f", 3, "/sub/f"}, {"/c/f", 7, ""}, {"/c/f", 1 << 60, ""},
 	} {
-		if got := l.log.PathAt(c.path, c.seq, l.log.Seq()); got != c.want {
+		if got, ok := l.log.PathAt(c.path, c.seq, l.log.Seq()); got != c.want || ok != (c.want != "") {
 			t.Errorf("%s at %d was %s, want %s", c.path, c.seq, got, c.want)
 		}
 	}
@@ -83,7 +84,7 @@ func TestRenameLogComesBackFromItsFile(t *testing.T) {
 	if n != int64(len(l.file)) || !reflect.DeepEqual(got.Entries(), l.log.Entries()) {
 		t.Errorf("%d of %d bytes: %+v", n, len(l.file), got.Entries())
 	}
-	if got.PathAt("/y", 2, got.Seq()) != "/y" {
+	if was, _ := got.PathAt("/y", 2, got.Seq()); was != "/y" {
 		t.Error("the cancellation is forgotten")
 	}
 	b, err := got.Append(RenameEntry{Seq: 5, Old: "/c", New: "/d"})
@@ -98,7 +99,7 @@ func TestRenameLogComesBackFromItsFile(t *testing.T) {
 func TestEmptyRenameLogIsEmpty(t *testing.T) {
 	l, n, err := volumeWithKey(t, 1).ParseRenameLog(nil)
 	wantKind(t, err, 0)
-	if n != 0 || l.Seq() != 0 || l.PathAt("/a", 0, l.Seq()) != "/a" {
+	if was, _ := l.PathAt("/a", 0, l.Seq()); n != 0 || l.Seq() != 0 || was != "/a" {
 		t.Errorf("%d bytes, sequence %d", n, l.Seq())
 	}
 }
@@ -146,7 +147,7 @@ func TestUndoTakesBackTheNewestEntryOnly(t *testing.T) {
 	wantKind(t, l.log.Undo(1), KindInvalid)
 	wantKind(t, l.log.Undo(3), KindInvalid)
 	wantKind(t, l.log.Undo(2), 0)
-	if l.log.Seq() != 1 || l.log.PathAt("/b", 0, l.log.Seq()) != "/a" {
+	if was, _ := l.log.PathAt("/b", 0, l.log.Seq()); l.log.Seq() != 1 || was != "/a" {
 		t.Error("the cancellation is still in force")
 	}
 	l.append(t, RenameEntry{Old: "/b", New: "/c"})
@@ -176,9 +177,13 @@ func TestRetiredLogStillKnowsTheRest(t *testing.T) {
 			t.Errorf("retired %d: base %d, want %d; sequence %d", c.ask, back.Base(), c.base, back.Seq())
 		}
 		for seq := c.base; seq <= 5; seq++ {
-			if got, want := back.PathAt("/d/f", seq, back.Seq()), l.log.PathAt("/d/f", seq, l.log.Seq()); got != want {
+			got, _ := back.PathAt("/d/f", seq, back.Seq())
+			if want, _ := l.log.PathAt("/d/f", seq, l.log.Seq()); got != want || got == "" {
 				t.Errorf("retired %d: path at %d is %s, want %s", c.ask, seq, got, want)
 			}
+		}
+		if was, ok := back.PathAt("/d/f", c.base-1, back.Seq()); ok {
+			t.Errorf("retired %d: the path before the base is %s", c.ask, was)
 		}
 		again, _, err := back.Retired(0)
 		wantKind(t, err, 0)

@@ -193,13 +193,13 @@ func checkRenameLogVector(v *vector) {
 		if err := json.Unmarshal([]byte(line), &q); err != nil {
 			v.t.Fatal(err)
 		}
-		if was := l.PathAt(q.Path, q.Seq, l.Seq()); was != q.Was {
+		if was, _ := l.PathAt(q.Path, q.Seq, l.Seq()); was != q.Was {
 			v.t.Errorf("%s at %d was %s, want %s", q.Path, q.Seq, was, q.Was)
 		}
 	}
 }
 
-// pathQuery asks a rename log for a path as it was.
+// pathQuery asks a rename log for a path as it was, "" when there is none.
 type pathQuery struct {
 	Path string `json:"path"`
 	Seq  uint64 `json:"sequence"`

@@ -99,7 +99,7 @@ func (w *vectorWriter) renameLogs() {
 		}
 		for _, q := range []pathQuery{{Path: "/b/f", Seq: 0}, {Path: "/b/f", Seq: 1}, {Path: "/c d/f", Seq: 3}, {Path: "/c d/f", Seq: 4}, {Path: "/c d/f", Seq: 5}, {Path: "/bb/f", Seq: 0}, {Path: "/p/f", Seq: 0}} {
 			if q.Seq >= l.Base() {
-				q.Was = l.PathAt(q.Path, q.Seq, l.Seq())
+				q.Was, _ = l.PathAt(q.Path, q.Seq, l.Seq())
 				pairs = append(pairs, "path-at", jsonOf(q))
 			}
 		}
@@ -120,6 +120,7 @@ func (w *vectorWriter) renameLogs() {
 	wantKind(w.t, err, 0)
 	w.write("rename-log", "retired", "ok", "a log whose first two entries are retired", file, describe(small, len(file))...)
 	frame := func(i int) []byte { return l.file[append([]int{0}, l.ends...)[i]:l.ends[i]] }
+	w.vacated()
 	w.write("rename-log", "bad-edited", "corrupt", "a bit of the first entry changed", flipBit(l.file, 70))
 	w.write("rename-log", "bad-sequence", "corrupt", "a bit of the first sequence changed", flipBit(l.file, 8))
 	w.write("rename-log", "bad-dropped", "corrupt", "the second entry is missing", bytes.Join([][]byte{frame(0), frame(2), frame(3)}, nil))
@@ -130,6 +131,23 @@ func (w *vectorWriter) renameLogs() {
 	w.write("rename-log", "bad-other-volume", "corrupt", "of another volume", foreign.file)
 	garbage := bytes.Repeat([]byte("garbage."), 32)
 	w.write("rename-log", "bad-garbage", "corrupt", "not a rename log", garbage)
+}
+
+// vacated writes a log together with questions that have no answer.
+func (w *vectorWriter) vacated() {
+	l := newLogFile(w.t, w.vol, RenameEntry{Old: "/d", New: "/e"}, RenameEntry{Old: "/f", New: "/d"}, RenameEntry{Old: "/d/s", New: "/s", Exchange: true})
+	small, file, err := l.log.Retired(1)
+	wantKind(w.t, err, 0)
+	pairs := []any{"valid-length", len(file), "base", small.Base(), "sequence", small.Seq()}
+	for _, e := range small.Entries() {
+		pairs = append(pairs, "entry", entryLine(e))
+	}
+	for _, q := range []pathQuery{{Path: "/f/x", Seq: 1}, {Path: "/f/x", Seq: 2}, {Path: "/d/x", Seq: 1}, {Path: "/s/x", Seq: 1},
+		{Path: "/d/s/x", Seq: 2}, {Path: "/ff/x", Seq: 1}, {Path: "/d/x", Seq: 0}, {Path: "/d/x", Seq: 4}} {
+		q.Was, _ = small.PathAt(q.Path, q.Seq, small.Seq())
+		pairs = append(pairs, "path-at", jsonOf(q))
+	}
+	w.write("rename-log", "vacated", "ok", "paths that a rename has left, that are retired, or that come after the log", file, pairs...)
 }
 
 func (w *vectorWriter) mounts() {

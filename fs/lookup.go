@@ -70,7 +70,7 @@ func (s *fileSystem) enterStat(d *dirHandle, p place, st *unix.Stat_t, out *fuse
 			return nil, err
 		}
 	}
-	in := s.tree.enter(p, st, id)
+	in := s.enterInode(d, p, st, id)
 	if sub != nil {
 		s.dirs.release(s.dirs.put(in, sub))
 	}

@@ -28,7 +28,12 @@ func (s *fileSystem) stageDir(in *inode, to place) (undo func(), err error) {
 	return func() { s.unstageDir(in) }, err
 }
 
+// unstageDir takes stageDir back, unless the rename is in the log and not cancelled there yet;
+// renames.mu is held.
 func (s *fileSystem) unstageDir(in *inode) {
+	if s.renames.owed != nil {
+		return
+	}
 	sub, err := s.dir(in)
 	if err != nil {
 		return
@@ -64,8 +69,9 @@ func (s *fileSystem) finishStagedDir(in *inode) {
 }
 
 // logDirs appends the rename of directories to the rename log; renames.mu is held when there is
-// one. The entry is durable before the rename: an entry without its rename is harmless, a rename
-// without its entry would cost the keys below.
+// one. The entry is durable before the rename: a rename without its entry would cost the keys
+// below. An entry without its rename has to be cancelled, for it says that nothing is left below the
+// old path.
 func (m *move) logDirs(undo *[]func()) error {
 	e, moving := m.entry()
 	if !moving {
@@ -76,12 +82,15 @@ func (m *move) logDirs(undo *[]func()) error {
 			return err
 		}
 	}
+	if err := m.s.payOwed(); err != nil {
+		return err
+	}
 	seq, err := m.s.renames.append(m.s.vol.root, e)
 	if err != nil {
 		return err
 	}
 	m.seq = seq
-	*undo = append(*undo, func() { m.cancel(seq, e) })
+	*undo = append(*undo, func() { m.cancel(e) })
 	return nil
 }
 
@@ -100,17 +109,43 @@ func (m *move) entry() (e envelope.RenameEntry, moving bool) {
 	return e, true
 }
 
-// cancel logs that the rename did not happen.
-func (m *move) cancel(seq uint64, e envelope.RenameEntry) {
-	e.Cancel = true
-	next, err := m.s.renames.append(m.s.vol.root, e)
-	if err != nil {
-		m.s.log.Error("rename log not corrected", "seq", seq, "err", err)
-		return
+// cancel logs that the rename did not happen. If that fails it is owed: until then the identity that
+// was staged stays, so that after a crash the next mount knows, and nothing uses the entry.
+func (m *move) cancel(e envelope.RenameEntry) {
+	e.Cancel, e.Seq = true, 0
+	if err := m.s.logCancel(e); err != nil {
+		m.s.log.Error("rename log not corrected yet", "old", e.Old, "new", e.New, "err", err)
+		m.s.renames.owed = &e
 	}
-	m.s.tree.mu.Lock()
-	m.s.tree.seq = next
-	m.s.tree.mu.Unlock()
+}
+
+// logCancel appends a cancel; renames.mu is held.
+func (s *fileSystem) logCancel(e envelope.RenameEntry) error {
+	next, err := s.renames.append(s.vol.root, e)
+	if err != nil {
+		return err
+	}
+	s.tree.mu.Lock()
+	s.tree.seq = next
+	s.tree.mu.Unlock()
+	return nil
+}
+
+// payOwed writes a cancel that could not be written before; renames.mu is held.
+func (s *fileSystem) payOwed() error {
+	e := s.renames.owed
+	if e == nil {
+		return nil
+	}
+	if err := s.logCancel(*e); err != nil {
+		return err
+	}
+	s.renames.owed = nil
+	s.unstagePath(e.Old)
+	if e.Exchange {
+		s.unstagePath(e.New)
+	}
+	return nil
 }
 
 // checkEmpty refuses a directory that holds more than its identity.

@@ -19,6 +19,7 @@ type renames struct {
 	mu   sync.Mutex // serialises directory renames; first in the lock order
 	file *backing.File
 	size int64
+	owed *envelope.RenameEntry // a cancel that could not be written yet: it goes before the next entry
 
 	log *envelope.RenameLog // locks itself
 }
@@ -52,11 +53,9 @@ func (v *volume) parseRenames(f *backing.File) (*envelope.RenameLog, int64, erro
 }
 
 // pathAt returns the path that path, which stands for the log at sequence now, had at an earlier
-// one. The log may be ahead of now: by the rename of a directory that is being made.
-func (r *renames) pathAt(path string, seq, now uint64) string {
-	if seq >= now {
-		return path
-	}
+// one; false when it had none. The log may be ahead of now: by the rename of a directory that is being
+// made.
+func (r *renames) pathAt(path string, seq, now uint64) (string, bool) {
 	return r.log.PathAt(path, seq, now)
 }
 

@@ -91,8 +91,8 @@ func (s *fileSystem) wrappedAt(sl *envelope.Slot, paths []string, seq uint64) (s
 		return "", false
 	}
 	for _, p := range paths {
-		at := s.renames.pathAt(p, sl.LogSeq, seq)
-		if s.vol.crypto.PathTag(at) == sl.Tag {
+		at, ok := s.renames.pathAt(p, sl.LogSeq, seq)
+		if ok && s.vol.crypto.PathTag(at) == sl.Tag {
 			return at, true
 		}
 	}

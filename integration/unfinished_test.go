@@ -51,6 +51,33 @@ func TestExchangeThatACrashPreventedLeavesBothDirectoriesReadable(t *testing.T) 
 	}
 }
 
+// The same between the entry and the plain rename of a directory: the log then says that nothing is
+// left where the directory still is.
+func TestRenameThatACrashPreventedLeavesTheDirectoryReadable(t *testing.T) {
+	for _, flags := range [][]string{nil, {"-o", "ro"}} {
+		v, store := movedVolume(t)
+		v.mount()
+		must(t, os.Rename(v.path("x"), v.path("z")))
+		next, err := os.Readlink(filepath.Join(v.storePath("z"), "kmsfs.dir"))
+		must(t, err)
+		must(t, os.Rename(v.path("z"), v.path("x")))
+		here, err := os.Readlink(filepath.Join(store["x"], "kmsfs.dir"))
+		must(t, err)
+		must(t, os.Rename(v.path("x"), v.path("z")))
+		z := v.storePath("z")
+		v.kill()
+		must(t, os.Rename(z, store["x"]))
+		must(t, os.Remove(filepath.Join(store["x"], "kmsfs.dir")))
+		must(t, os.Symlink(here, filepath.Join(store["x"], "kmsfs.dir")))
+		must(t, os.Symlink(next, filepath.Join(store["x"], "kmsfs.dir.new")))
+		v.mount(flags...)
+		v.wantAllAsWritten()
+		v.remount()
+		v.wantAllAsWritten()
+		v.umount()
+	}
+}
+
 // The same as an exchange that did happen, before the identities were settled.
 func TestExchangeThatACrashInterruptedIsFinished(t *testing.T) {
 	v, store := movedVolume(t)

@@ -105,8 +105,11 @@ func (l *renameLog) cancel(e rename) bool {
 
 func (l *renameLog) sequence() uint64 { return l.base + uint64(len(l.entries)) }
 
-// pathAt takes back the renames after seq.
+// pathAt takes back the renames after seq; "" when no file can have come from there.
 func (l *renameLog) pathAt(path string, seq uint64) string {
+	if seq < l.base || seq > l.sequence() {
+		return ""
+	}
 	for i := len(l.entries) - 1; i >= 0; i-- {
 		e := l.entries[i]
 		if e.seq <= seq || e.cancel || e.cancelled {
@@ -116,6 +119,8 @@ func (l *renameLog) pathAt(path string, seq uint64) string {
 			path = e.from + rest
 		} else if rest, ok := under(path, e.from); ok && e.exchange {
 			path = e.to + rest
+		} else if ok {
+			return ""
 		}
 	}
 	return path
