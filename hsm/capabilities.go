@@ -1,5 +1,7 @@
 package hsm
 
+import "crypto"
+
 // Derivation is a way of deriving a sub-key from a backing key inside the
 // token. Its name is what Capabilities and logs show.
 type Derivation string
@@ -37,6 +39,9 @@ type Capabilities struct {
 	// non-extractable key to an extractable one and to wrap it. A module that
 	// doesn't refuse is no boundary against whoever has the PIN.
 	EnforcesNonExtractable bool
+	// HostOAEP lists the hashes whose RSAES-OAEP padding the process removes after
+	// raw RSA in the token, as was found at the first use of each.
+	HostOAEP []crypto.Hash
 }
 
 // Derivation returns the derivation used for new blobs.

@@ -8,10 +8,11 @@
 //
 // # Model
 //
-// A backing key is an AES-256 key made inside the token and named by a
-// [KeyID]. It never leaves the token. A caller can wrap a short secret (a data
-// key) under it, bound to additional authenticated data, and get it back.
-// What is wrapped, under which circumstances and for whom is the business of
+// A backing key is made inside the token and named by a [KeyID]. It never leaves
+// the token. Under an AES-256 key a caller can wrap a short secret (a data key),
+// bound to additional authenticated data, and get it back. RSA and
+// elliptic-curve keys ([KeyPairs]) sign, decrypt or agree; HMAC keys ([MACKeys])
+// authenticate messages. Each key has one purpose. What is wrapped, under which circumstances and for whom is the business of
 // the key service: this package knows no policy, no key state and no caller.
 //
 // # Trust
@@ -29,7 +30,5 @@
 //
 // # Not done here
 //
-// Asymmetric, HMAC and imported keys are separate capabilities: an
-// implementation that has them offers further interfaces, found by type
-// assertion, so that [Token] stays as it is.
+// What needs only a public key is software's: package hsm/publickey.
 package hsm

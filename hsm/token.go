@@ -69,8 +69,9 @@ type Token interface {
 	// HasKey asks the token itself, not a cache, whether the key exists.
 	HasKey(ctx context.Context, id KeyID) (bool, error)
 
-	// DestroyKey waits for operations under way on the key, forgets what was
-	// cached of it and destroys it for ever. KindKeyNotFound if there is none.
+	// DestroyKey waits for operations under way on the key, of whatever type, forgets
+	// what was cached of it and destroys it for ever, a key pair as a whole.
+	// KindKeyNotFound if there is none.
 	DestroyKey(ctx context.Context, id KeyID) error
 
 	// Wrap encrypts a plaintext of 1 to [MaxPlaintext] bytes with AES-256-GCM,
@@ -99,6 +100,9 @@ type Token interface {
 	// Close logs out of the token once operations under way have ended. Later
 	// calls give KindClosed.
 	Close() error
+
+	KeyPairs
+	MACKeys
 }
 
 // Info describes a token. All of it is public.

@@ -13,7 +13,7 @@ var rooms = map[string]struct {
 	rooms   []string
 	modules []string
 }{
-	"hsm":      {nil, []string{"github.com/miekg/pkcs11", "golang.org/x/s"}},
+	"hsm":      {nil, []string{"github.com/miekg/pkcs11", "github.com/decred/dcrd/dcrec/secp256k1/v4", "golang.org/x/s"}},
 	"keysvc":   {[]string{"hsm"}, []string{"github.com/aws/", "github.com/google/uuid", "golang.org/x/s", "modernc.org/sqlite"}},
 	"envelope": {nil, []string{"github.com/klauspost/compress"}},
 	"fs":       {[]string{"envelope"}, []string{"github.com/aws/", "github.com/hanwen/go-fuse/v2", "golang.org/x/s"}},

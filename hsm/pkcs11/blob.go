@@ -13,13 +13,17 @@ const (
 	tagSize  = 16
 )
 
-// algorithm is the first byte of a blob. Numbers are never reused.
+// algorithm is the first byte of a blob. Numbers are never reused. Those from 128 on
+// are in no blob: they name handles in the keyring that don't wrap.
 type algorithm byte
 
 const (
 	algDirect algorithm = 1 // AES-256-GCM under the backing key itself
 	algSP800  algorithm = 2 // under a sub-key by SP 800-108 with HMAC-SHA-256
 	algECB    algorithm = 3 // under a sub-key by AES-ECB of two blocks
+
+	algPrivateKey algorithm = 128 // a private key
+	algMACKey     algorithm = 129 // an HMAC key
 )
 
 // algorithmOf returns the algorithm of new blobs for a derivation.

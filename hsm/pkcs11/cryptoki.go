@@ -33,7 +33,8 @@ type cryptoki interface {
 	find(s session, template []*p11.Attribute) ([]object, error)
 	attributes(s session, o object, template []*p11.Attribute) ([]*p11.Attribute, error)
 	create(s session, template []*p11.Attribute) (object, error)
-	generate(s session, template []*p11.Attribute) (object, error)
+	generate(s session, mechanism uint, template []*p11.Attribute) (object, error)
+	generatePair(s session, mechanism uint, public, private []*p11.Attribute) (publicKey, privateKey object, err error)
 	copyObject(s session, o object, template []*p11.Attribute) (object, error)
 	wrapKey(s session, mechanism uint, wrapping, key object) error
 	destroy(s session, o object) error
@@ -42,4 +43,14 @@ type cryptoki interface {
 	encrypt(s session, key object, iv, aad, in, out []byte) (int, error)
 	decrypt(s session, key object, iv, aad, in, out []byte) (int, error)
 	random(s session, p []byte) error
+
+	sign(s session, m mechanism, key object, in, out []byte) (int, error)
+	decryptWith(s session, m mechanism, key object, in, out []byte) (int, error)
+	agree(s session, key object, point, out []byte) error
+}
+
+// mechanism is a mechanism with its parameter, which holds no pointers.
+type mechanism struct {
+	id    uint
+	param []byte
 }

@@ -14,6 +14,14 @@
 // serve from memory. A token that can't derive wraps directly, a limited number
 // of times.
 //
+// # Key pairs and HMAC keys
+//
+// They are used where they are, as token objects, one private-key operation per call.
+// A new key is returned only after it did what it is for and software agreed
+// (pair_check.go), so what a token can't do shows when a key is made, as
+// KindUnsupported. RSAES-OAEP with a hash that the token doesn't do, as SoftHSM with
+// SHA-256, is raw RSA in the token with the padding removed here, in constant time.
+//
 // # Structure
 //
 // A module (one per library and process) has a gate that lets calls in and keeps

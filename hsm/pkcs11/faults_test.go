@@ -124,8 +124,8 @@ func (f *faults) create(s session, tmpl []*p11.Attribute) (o object, err error) 
 	return o, err
 }
 
-func (f *faults) generate(s session, tmpl []*p11.Attribute) (o object, err error) {
-	err = f.call("C_GenerateKey", func() (err error) { o, err = f.cryptoki.generate(s, tmpl); return err })
+func (f *faults) generate(s session, mech uint, tmpl []*p11.Attribute) (o object, err error) {
+	err = f.call("C_GenerateKey", func() (err error) { o, err = f.cryptoki.generate(s, mech, tmpl); return err })
 	return o, err
 }
 

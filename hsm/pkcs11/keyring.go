@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kmsfs/kmsfs/hsm"
+	"github.com/kmsfs/kmsfs/hsm/publickey"
 )
 
 // Limits of one sub-key as a wrapping key. With 2^24 random 96-bit IVs the
@@ -33,6 +34,8 @@ type subKey struct {
 	handle object
 	owned  bool   // a session object of ours, to be destroyed
 	canary canary // has its own lock
+	// purpose is that of a private key or an HMAC key.
+	purpose hsm.Purpose
 
 	refs    int           // guarded by keyring.mu; the cache and the epoch count as users
 	element *list.Element // guarded by keyring.mu; nil when not cached
@@ -61,6 +64,7 @@ type keyring struct {
 
 	mu      sync.Mutex // guards what follows; leaf lock
 	base    map[hsm.KeyID]baseKey
+	public  map[hsm.KeyID]*publickey.Key
 	epochs  map[hsm.KeyID]*epoch
 	subs    map[subID]*subKey
 	recent  *list.List // of *subKey, most recently used first
@@ -71,7 +75,7 @@ type keyring struct {
 func newKeyring(capacity int, now func() time.Time) *keyring {
 	return &keyring{
 		capacity: capacity, now: now, recent: list.New(),
-		base: map[hsm.KeyID]baseKey{}, epochs: map[hsm.KeyID]*epoch{}, subs: map[subID]*subKey{},
+		base: map[hsm.KeyID]baseKey{}, public: map[hsm.KeyID]*publickey.Key{}, epochs: map[hsm.KeyID]*epoch{}, subs: map[subID]*subKey{},
 	}
 }
 
@@ -117,7 +121,16 @@ func (k *keyring) mark() uint64 {
 // add takes a new sub-key in and returns it with one reference for the caller.
 // With writes it begins an epoch, counting one wrap.
 func (k *keyring) add(id subID, handle object, owned, writes bool, mark uint64) *subKey {
-	s := &subKey{id: id, handle: handle, owned: owned, refs: 1, unused: make(chan struct{})}
+	return k.insert(&subKey{id: id, handle: handle, owned: owned}, writes, mark)
+}
+
+// addHolder takes the handle of a private key or an HMAC key in.
+func (k *keyring) addHolder(id subID, handle object, purpose hsm.Purpose, mark uint64) *subKey {
+	return k.insert(&subKey{id: id, handle: handle, purpose: purpose}, false, mark)
+}
+
+func (k *keyring) insert(s *subKey, writes bool, mark uint64) *subKey {
+	s.refs, s.unused = 1, make(chan struct{})
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if mark != k.forgets {
@@ -125,10 +138,10 @@ func (k *keyring) add(id subID, handle object, owned, writes bool, mark uint64) 
 	}
 	s.refs++
 	s.element = k.recent.PushFront(s)
-	k.subs[id] = s
+	k.subs[s.id] = s
 	if writes {
 		s.refs++
-		k.epochs[id.key] = &epoch{sub: s, started: k.now(), wraps: 1}
+		k.epochs[s.id.key] = &epoch{sub: s, started: k.now(), wraps: 1}
 	}
 	if k.recent.Len() > k.capacity {
 		k.evict(k.recent.Back().Value.(*subKey))
@@ -179,6 +192,7 @@ func (k *keyring) forget(id hsm.KeyID) []*subKey {
 	defer k.mu.Unlock()
 	k.forgets++
 	delete(k.base, id)
+	delete(k.public, id)
 	var dropped []*subKey
 	if e := k.epochs[id]; e != nil {
 		delete(k.epochs, id)

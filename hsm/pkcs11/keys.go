@@ -2,7 +2,7 @@ package pkcs11
 
 import (
 	"context"
-	"encoding/binary"
+	"errors"
 	"fmt"
 
 	p11 "github.com/miekg/pkcs11"
@@ -66,11 +66,7 @@ func (k keyShape) mechanisms() []byte {
 	if k.derives {
 		list = []uint64{p11.CKM_AES_ECB_ENCRYPT_DATA, ckmSP800108Counter}
 	}
-	var b []byte
-	for _, m := range list {
-		b = binary.NativeEndian.AppendUint64(b, m)
-	}
-	return b
+	return mechanismList(list...)
 }
 
 // ckmSP800108Counter is CKM_SP800_108_COUNTER_KDF of PKCS#11 3.0.
@@ -86,11 +82,11 @@ func (t *token) GenerateKey(ctx context.Context, id hsm.KeyID, label string) err
 	job := func(ctx context.Context) error {
 		return t.attempt(ctx, op, func(ctx context.Context, c *connection) error {
 			return c.withSession(ctx, func(s session) error {
-				_, exists, err := c.findKey(ctx, s, id)
-				if err != nil || (exists && sent) {
+				found, err := c.findAll(ctx, s, id)
+				if err != nil || (len(found) > 0 && sent) {
 					return err
 				}
-				if exists {
+				if len(found) > 0 {
 					return &hsm.Error{Kind: hsm.KindKeyExists, Err: fmt.Errorf("the token has a backing key %s", id)}
 				}
 				sent = true
@@ -107,7 +103,7 @@ func (t *token) GenerateKey(ctx context.Context, id hsm.KeyID, label string) err
 func (t *token) generate(api cryptoki, s session, id hsm.KeyID, label string) error {
 	var first error
 	for _, shape := range t.shape.Load().ladder() {
-		_, err := api.generate(s, append(shape.attributes(true),
+		_, err := api.generate(s, p11.CKM_AES_KEY_GEN, append(shape.attributes(true),
 			p11.NewAttribute(p11.CKA_ID, id[:]),
 			p11.NewAttribute(p11.CKA_LABEL, label)))
 		if err == nil {
@@ -133,8 +129,9 @@ func (t *token) HasKey(ctx context.Context, id hsm.KeyID) (bool, error) {
 	found := false
 	job := func(ctx context.Context) error {
 		return t.attempt(ctx, op, func(ctx context.Context, c *connection) error {
-			return c.withSession(ctx, func(s session) (err error) {
-				_, found, err = c.findKey(ctx, s, id)
+			return c.withSession(ctx, func(s session) error {
+				all, err := c.findAll(ctx, s, id)
+				found = len(all) > 0
 				return err
 			})
 		})
@@ -172,15 +169,18 @@ func (c *connection) destroyKey(ctx context.Context, s session, id hsm.KeyID, se
 			return ctx.Err()
 		}
 	}
-	h, ok, err := c.findKey(ctx, s, id)
+	found, err := c.findAll(ctx, s, id)
 	switch {
 	case err != nil:
 		return err
-	case !ok && *sent:
+	case len(found) == 0 && *sent:
 		return nil
-	case !ok:
+	case len(found) == 0:
 		return keyNotFound(id)
 	}
 	*sent = true
-	return c.api.destroy(s, h)
+	for _, o := range found {
+		err = errors.Join(err, c.api.destroy(s, o))
+	}
+	return err
 }

@@ -2,6 +2,7 @@ package pkcs11
 
 import (
 	"errors"
+	"fmt"
 
 	p11 "github.com/miekg/pkcs11"
 
@@ -122,10 +123,16 @@ func (n *native) create(s session, template []*p11.Attribute) (object, error) {
 	return object(o), wrapCall("C_CreateObject", err)
 }
 
-func (n *native) generate(s session, template []*p11.Attribute) (object, error) {
-	mech := []*p11.Mechanism{p11.NewMechanism(p11.CKM_AES_KEY_GEN, nil)}
+func (n *native) generate(s session, mechanism uint, template []*p11.Attribute) (object, error) {
+	mech := []*p11.Mechanism{p11.NewMechanism(mechanism, nil)}
 	o, err := n.ctx.GenerateKey(p11.SessionHandle(s), mech, template)
 	return object(o), wrapCall("C_GenerateKey", err)
+}
+
+func (n *native) generatePair(s session, mechanism uint, public, private []*p11.Attribute) (publicKey, privateKey object, err error) {
+	mech := []*p11.Mechanism{p11.NewMechanism(mechanism, nil)}
+	a, b, err := n.ctx.GenerateKeyPair(p11.SessionHandle(s), mech, public, private)
+	return object(a), object(b), wrapCall("C_GenerateKeyPair", err)
 }
 
 func (n *native) copyObject(s session, o object, template []*p11.Attribute) (object, error) {
@@ -179,6 +186,25 @@ func (n *native) decrypt(s session, key object, iv, aad, in, out []byte) (int, e
 
 func (n *native) random(s session, p []byte) error {
 	return callResult("C_GenerateRandom", n.shim.random(uint(s), p))
+}
+
+func (n *native) sign(s session, m mechanism, key object, in, out []byte) (int, error) {
+	w, rv := n.private(false, uint(s), m, uint(key), in, out)
+	return int(w), callResult("C_Sign", rv)
+}
+
+func (n *native) decryptWith(s session, m mechanism, key object, in, out []byte) (int, error) {
+	w, rv := n.private(true, uint(s), m, uint(key), in, out)
+	return int(w), callResult(fnDecrypt, rv)
+}
+
+// agree fills out with the shared secret.
+func (n *native) agree(s session, key object, point, out []byte) error {
+	w, rv := n.shim.agree(uint(s), uint(key), point, out)
+	if rv == p11.CKR_OK && int(w) != len(out) {
+		return fmt.Errorf("the shared secret has %d bytes, want %d", w, len(out))
+	}
+	return callResult("C_DeriveKey", rv)
 }
 
 // checkGCM stops what modules accept but must never get: an IV that isn't 96

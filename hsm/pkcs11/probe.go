@@ -81,7 +81,7 @@ func (p *prober) importKey(derives bool) (object, []byte, error) {
 
 // generate makes an unknown session key of a shape.
 func (p *prober) generate(shape keyShape) (object, error) {
-	return p.keep(p.api.generate(p.s, shape.attributes(false)))
+	return p.keep(p.api.generate(p.s, p11.CKM_AES_KEY_GEN, shape.attributes(false)))
 }
 
 // gcm checks AES-GCM against the software's, or against itself if no key can be

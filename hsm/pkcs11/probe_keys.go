@@ -63,7 +63,7 @@ func (p *prober) boundary() error {
 	if err == nil {
 		return nil
 	}
-	wrapping, err := p.keep(p.api.generate(p.s, []*p11.Attribute{
+	wrapping, err := p.keep(p.api.generate(p.s, p11.CKM_AES_KEY_GEN, []*p11.Attribute{
 		p11.NewAttribute(p11.CKA_TOKEN, false), p11.NewAttribute(p11.CKA_VALUE_LEN, 32),
 		p11.NewAttribute(p11.CKA_WRAP, true), p11.NewAttribute(p11.CKA_EXTRACTABLE, false)}))
 	if err != nil {

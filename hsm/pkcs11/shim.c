@@ -9,10 +9,14 @@ enum {
 	FN_INIT_TOKEN = 9,
 	FN_INIT_PIN = 10,
 	FN_LOGIN = 18,
+	FN_DESTROY_OBJECT = 22,
+	FN_GET_ATTRIBUTE_VALUE = 24,
 	FN_ENCRYPT_INIT = 29,
 	FN_ENCRYPT = 30,
 	FN_DECRYPT_INIT = 33,
 	FN_DECRYPT = 34,
+	FN_SIGN_INIT = 42,
+	FN_SIGN = 43,
 	FN_DERIVE_KEY = 62,
 	FN_GENERATE_RANDOM = 64,
 };
@@ -23,6 +27,7 @@ typedef struct { uint8_t *iv; ck_ulong ivlen, ivbits; uint8_t *aad; ck_ulong aad
 typedef struct { uint8_t *data; ck_ulong len; } string_data;
 typedef struct { ck_ulong type; void *value; ck_ulong len; } prf_data;
 typedef struct { uint8_t little_endian; ck_ulong width; } counter_format;
+typedef struct { ck_ulong kdf, sharedlen; uint8_t *shared; ck_ulong pointlen; uint8_t *point; } ecdh_params;
 typedef struct { ck_ulong prf, count; prf_data *data; ck_ulong extra; void *extra_keys; } kdf_params;
 
 typedef ck_ulong (*get_list_fn)(shim_functions **);
@@ -31,6 +36,8 @@ typedef ck_ulong (*init_token_fn)(ck_ulong, uint8_t *, ck_ulong, uint8_t *);
 typedef ck_ulong (*bytes_fn)(ck_ulong, uint8_t *, ck_ulong);
 typedef ck_ulong (*crypt_init_fn)(ck_ulong, mechanism *, ck_ulong);
 typedef ck_ulong (*crypt_fn)(ck_ulong, uint8_t *, ck_ulong, uint8_t *, ck_ulong *);
+typedef ck_ulong (*object_fn)(ck_ulong, ck_ulong);
+typedef ck_ulong (*attributes_fn)(ck_ulong, ck_ulong, attribute *, ck_ulong);
 typedef ck_ulong (*derive_fn)(ck_ulong, mechanism *, ck_ulong, attribute *, ck_ulong, ck_ulong *);
 
 shim_functions *shim_load(const char *path, char *err, size_t errlen) {
@@ -116,4 +123,42 @@ shim_result shim_derive_sp800(shim_functions *f, ck_ulong session, ck_ulong base
 	kdf_params params = {0x251 /* CKM_SHA256_HMAC */, 2, data, 0, NULL};
 	mechanism mech = {0x3ac /* CKM_SP800_108_COUNTER_KDF */, &params, sizeof params};
 	return derive(f, session, base, &mech);
+}
+
+shim_result shim_private(shim_functions *f, int decrypt, ck_ulong session, ck_ulong id, uint8_t *param, ck_ulong paramlen,
+	ck_ulong key, uint8_t *in, ck_ulong inlen, uint8_t *out, ck_ulong outcap) {
+	mechanism mech = {id, param, paramlen};
+	shim_result r = {0, outcap};
+	r.rv = ((crypt_init_fn)f->fn[decrypt ? FN_DECRYPT_INIT : FN_SIGN_INIT])(session, &mech, key);
+	if (r.rv == 0)
+		r.rv = ((crypt_fn)f->fn[decrypt ? FN_DECRYPT : FN_SIGN])(session, in, inlen, out, &r.value);
+	clear_vector_registers();
+	return r;
+}
+
+shim_result shim_agree(shim_functions *f, ck_ulong session, ck_ulong base, uint8_t *point, ck_ulong pointlen,
+	uint8_t *out, ck_ulong n) {
+	uint8_t yes = 1, no = 0;
+	ck_ulong secret = 4 /* CKO_SECRET_KEY */, generic = 0x10 /* CKK_GENERIC_SECRET */, key = 0;
+	attribute tmpl[] = {
+		{0x000, &secret, sizeof secret},   /* CKA_CLASS */
+		{0x100, &generic, sizeof generic}, /* CKA_KEY_TYPE */
+		{0x161, &n, sizeof n},             /* CKA_VALUE_LEN */
+		{0x001, &no, 1},                   /* CKA_TOKEN */
+		{0x002, &yes, 1},                  /* CKA_PRIVATE */
+		{0x103, &no, 1},                   /* CKA_SENSITIVE */
+		{0x162, &yes, 1},                  /* CKA_EXTRACTABLE */
+	};
+	ecdh_params params = {1 /* CKD_NULL */, 0, NULL, pointlen, point};
+	mechanism mech = {0x1050 /* CKM_ECDH1_DERIVE */, &params, sizeof params};
+	attribute value = {0x011 /* CKA_VALUE */, out, n};
+	shim_result r = {0, 0};
+	r.rv = ((derive_fn)f->fn[FN_DERIVE_KEY])(session, &mech, base, tmpl, sizeof tmpl / sizeof *tmpl, &key);
+	if (r.rv == 0) {
+		r.rv = ((attributes_fn)f->fn[FN_GET_ATTRIBUTE_VALUE])(session, key, &value, 1);
+		r.value = value.len;
+		((object_fn)f->fn[FN_DESTROY_OBJECT])(session, key);
+	}
+	clear_vector_registers();
+	return r;
 }

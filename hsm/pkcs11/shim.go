@@ -6,6 +6,8 @@ package pkcs11
 #cgo nocallback shim_gcm
 #cgo noescape shim_random
 #cgo nocallback shim_random
+#cgo noescape shim_private
+#cgo nocallback shim_private
 #include <stdlib.h>
 #include "shim.h"
 */
@@ -74,6 +76,23 @@ func (s shim) deriveECB(session, base uint, input []byte) (key, rv uint) {
 
 func (s shim) deriveSP800(session, base uint, input []byte) (key, rv uint) {
 	r := C.shim_derive_sp800(s.functions, C.ck_ulong(session), C.ck_ulong(base), bytesPtr(input), C.ck_ulong(len(input)))
+	return uint(r.value), uint(r.rv)
+}
+
+// private signs or decrypts in to out with a key that isn't for AES-GCM.
+func (s shim) private(decrypt bool, session uint, m mechanism, key uint, in, out []byte) (n, rv uint) {
+	mode := C.int(0)
+	if decrypt {
+		mode = 1
+	}
+	r := C.shim_private(s.functions, mode, C.ck_ulong(session), C.ck_ulong(m.id), bytesPtr(m.param), C.ck_ulong(len(m.param)),
+		C.ck_ulong(key), bytesPtr(in), C.ck_ulong(len(in)), bytesPtr(out), C.ck_ulong(len(out)))
+	return uint(r.value), uint(r.rv)
+}
+
+func (s shim) agree(session, base uint, point, out []byte) (n, rv uint) {
+	r := C.shim_agree(s.functions, C.ck_ulong(session), C.ck_ulong(base), bytesPtr(point), C.ck_ulong(len(point)),
+		bytesPtr(out), C.ck_ulong(len(out)))
 	return uint(r.value), uint(r.rv)
 }
 

@@ -38,4 +38,14 @@ shim_result shim_gcm(shim_functions *f, int decrypt, ck_ulong session, ck_ulong 
 shim_result shim_derive_ecb(shim_functions *f, ck_ulong session, ck_ulong base, uint8_t *input, ck_ulong len);
 shim_result shim_derive_sp800(shim_functions *f, ck_ulong session, ck_ulong base, uint8_t *input, ck_ulong len);
 
+/* C_SignInit + C_Sign, or with decrypt C_DecryptInit + C_Decrypt. param holds no
+ * pointers. */
+shim_result shim_private(shim_functions *f, int decrypt, ck_ulong session, ck_ulong mech, uint8_t *param, ck_ulong paramlen,
+	ck_ulong key, uint8_t *in, ck_ulong inlen, uint8_t *out, ck_ulong outcap);
+
+/* ECDH without a KDF: derives n bytes as a session object, reads them to out and
+ * destroys the object. */
+shim_result shim_agree(shim_functions *f, ck_ulong session, ck_ulong base, uint8_t *point, ck_ulong pointlen,
+	uint8_t *out, ck_ulong n);
+
 #endif

@@ -2,6 +2,8 @@ package pkcs11
 
 import (
 	"context"
+	"crypto"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +27,8 @@ type token struct {
 	local   bool             // set by Open: calls are too short to be worth handing off
 	library string           // set by Open
 	shape   atomic.Pointer[keyShape]
+	// rawOAEP is set for hashes whose OAEP the token turned out not to do.
+	rawOAEP map[crypto.Hash]*atomic.Bool
 	direct  directCounter
 	conn    atomic.Pointer[connection]
 	closed  atomic.Bool
@@ -63,6 +67,7 @@ func openThrough(ctx context.Context, cfg Config, through func(cryptoki) cryptok
 	t := &token{
 		cfg: cfg, sel: sel, pin: append(PIN(nil), cfg.PIN...), now: time.Now,
 		life: newGate(), connecting: semaphore.NewWeighted(1), direct: newDirectCounter(),
+		rawOAEP: map[crypto.Hash]*atomic.Bool{crypto.SHA1: new(atomic.Bool), crypto.SHA256: new(atomic.Bool)},
 	}
 	t.cfg.PIN = nil
 	if err := t.enter(ctx, "Open"); err != nil {
@@ -118,6 +123,12 @@ func (t *token) Info() hsm.Info {
 func (t *token) Capabilities() hsm.Capabilities {
 	caps := t.caps
 	caps.Derivations = append([]hsm.Derivation(nil), caps.Derivations...)
+	for h, raw := range t.rawOAEP {
+		if raw.Load() {
+			caps.HostOAEP = append(caps.HostOAEP, h)
+		}
+	}
+	slices.Sort(caps.HostOAEP)
 	return caps
 }
 

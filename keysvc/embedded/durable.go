@@ -21,17 +21,28 @@ type durableToken struct {
 
 // GenerateKey returns once the key is on the device.
 func (t durableToken) GenerateKey(ctx context.Context, id hsm.KeyID, label string) error {
-	start := time.Now()
-	if err := t.Token.GenerateKey(ctx, id, label); err != nil {
-		return err
-	}
-	return flushTree(t.dir, start)
+	return t.flushed(func() error { return t.Token.GenerateKey(ctx, id, label) })
+}
+
+// GenerateKeyPair returns once both halves are on the device.
+func (t durableToken) GenerateKeyPair(ctx context.Context, id hsm.KeyID, typ hsm.KeyType, purpose hsm.Purpose, label string) error {
+	return t.flushed(func() error { return t.Token.GenerateKeyPair(ctx, id, typ, purpose, label) })
+}
+
+// GenerateMACKey returns once the key is on the device.
+func (t durableToken) GenerateMACKey(ctx context.Context, id hsm.KeyID, typ hsm.KeyType, label string) error {
+	return t.flushed(func() error { return t.Token.GenerateMACKey(ctx, id, typ, label) })
 }
 
 // DestroyKey returns once the key is gone from the device.
 func (t durableToken) DestroyKey(ctx context.Context, id hsm.KeyID) error {
+	return t.flushed(func() error { return t.Token.DestroyKey(ctx, id) })
+}
+
+// flushed runs change and flushes what it has written.
+func (t durableToken) flushed(change func() error) error {
 	start := time.Now()
-	if err := t.Token.DestroyKey(ctx, id); err != nil {
+	if err := change(); err != nil {
 		return err
 	}
 	return flushTree(t.dir, start)
