@@ -15,7 +15,8 @@
 // against its owner.
 //
 // Several processes append to one file. An appender holds the file's lock
-// (flock) for one write(2) and reads the end of the file only when another
+// (flock) for one write(2), which takes along the records of this process's
+// other callers that came meanwhile, and reads the end of the file only when another
 // process has written since. A line that a crash left unfinished is moved to a
 // file of its own beside the trail, and a record says so.
 //

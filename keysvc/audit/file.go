@@ -1,9 +1,7 @@
 package audit
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"os"
 	"sync"
@@ -51,6 +49,8 @@ type File struct {
 	config Config
 	flush  *flusher
 
+	queue queue // the records that wait to be written
+
 	// turn is held (by whoever has taken its element) over the members below
 	// and the file's lock. It is a channel so that waiting honours a context.
 	turn   chan struct{}
@@ -95,7 +95,7 @@ func (l *File) Append(ctx context.Context, event *Event) error {
 	if err := l.flush.failed(); err != nil {
 		return l.fail("sync", KindIO, err)
 	}
-	if err := l.appendLocked(ctx, body); err != nil {
+	if err := l.append(ctx, body); err != nil {
 		return err
 	}
 	if l.config.Sync == SyncAlways {
@@ -107,58 +107,6 @@ func (l *File) Append(ctx context.Context, event *Event) error {
 		return l.fail("sync", KindIO, err)
 	}
 	return nil
-}
-
-// encode is json.Marshal without escaping of <, > and &, which paths contain.
-func encode(event *Event) ([]byte, error) {
-	var buf bytes.Buffer
-	buf.Grow(1024)
-	encoder := json.NewEncoder(&buf)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(event); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
-}
-
-func (l *File) appendLocked(ctx context.Context, body []byte) error {
-	if err := l.takeTurn(ctx); err != nil {
-		return err
-	}
-	defer func() { l.turn <- struct{}{} }()
-	if l.closed {
-		return l.fail("append", KindClosed, os.ErrClosed)
-	}
-	if err := l.reopenIfMoved(); err != nil {
-		return l.fail("open", KindIO, err)
-	}
-	if err := l.lock(ctx); err != nil {
-		return err
-	}
-	defer l.unlock()
-	if err := l.catchUp(); err != nil {
-		return err
-	}
-	return l.write(body)
-}
-
-// takeTurn waits for this process's other appenders, at most LockTimeout.
-func (l *File) takeTurn(ctx context.Context) error {
-	select {
-	case <-l.turn:
-		return nil
-	default:
-	}
-	timeout := time.NewTimer(l.config.LockTimeout)
-	defer timeout.Stop()
-	select {
-	case <-l.turn:
-		return nil
-	case <-timeout.C:
-		return l.fail("append", KindBusy, context.DeadlineExceeded)
-	case <-ctx.Done():
-		return l.fail("append", KindBusy, ctx.Err())
-	}
 }
 
 // reopenIfMoved begins a new trail when the file was moved or removed, as log
@@ -184,7 +132,7 @@ func (l *File) reopenIfMoved() error {
 }
 
 // lock takes the file's lock, waiting for other processes at most LockTimeout.
-func (l *File) lock(ctx context.Context) error {
+func (l *File) lock() error {
 	deadline := time.Now().Add(l.config.LockTimeout)
 	for pause := 20 * time.Microsecond; ; pause = min(2*pause, 10*time.Millisecond) {
 		err := unix.Flock(int(l.file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
@@ -198,22 +146,21 @@ func (l *File) lock(ctx context.Context) error {
 		case time.Now().After(deadline):
 			return l.fail("append", KindBusy, context.DeadlineExceeded)
 		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return l.fail("append", KindBusy, ctx.Err())
-		}
+		time.Sleep(pause)
 	}
 }
 
 func (l *File) unlock() { _ = unix.Flock(int(l.file.Fd()), unix.LOCK_UN) }
 
-// write appends one record with one write(2). A write that was cut short, by a
-// full disk for instance, is taken back while the lock is still held.
-func (l *File) write(body []byte) error {
-	line, next := l.tail.seal(l.buf[:0], body)
-	l.buf = line
-	n, err := l.file.Write(line)
+// write appends records with one write(2). A write that was cut short, by a full
+// disk for instance, is taken back while the lock is still held.
+func (l *File) write(bodies ...[]byte) error {
+	text, next := l.buf[:0], l.tail
+	for _, body := range bodies {
+		text, next = next.seal(text, body)
+	}
+	l.buf = text
+	n, err := l.file.Write(text)
 	if err != nil {
 		if n > 0 {
 			err = errors.Join(err, l.file.Truncate(l.end))
