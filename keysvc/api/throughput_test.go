@@ -1,14 +1,26 @@
 package api
 
 import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/kmsfs/kmsfs/hsm"
+	"github.com/kmsfs/kmsfs/hsm/pkcs11"
 
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"golang.org/x/sys/unix"
 )
 
-// The same calls embedded and over HTTP, with the SDK's client, which signs on
-// the same cores.
+// The same calls embedded and over HTTP with the SDK's client, which signs on
+// the same cores, beside the token's own rate.
 func BenchmarkService(b *testing.B) {
 	e := serve(b)
 	remote := e.client(e.admin, keys.Config().Region)
@@ -26,19 +38,78 @@ func BenchmarkService(b *testing.B) {
 		name string
 		call func() error
 	}{
-		{"GenerateDataKey/embedded", func() error { _, err := keys.Service().GenerateDataKey(b.Context(), generate); return err }},
-		{"GenerateDataKey/http", func() error { _, err := remote.GenerateDataKey(b.Context(), generate); return err }},
+		{"Decrypt/token", rawUnwrap(b)},
 		{"Decrypt/embedded", func() error { _, err := keys.Service().Decrypt(b.Context(), decrypt); return err }},
 		{"Decrypt/http", func() error { _, err := remote.Decrypt(b.Context(), decrypt); return err }},
+		{"GenerateDataKey/embedded", func() error { _, err := keys.Service().GenerateDataKey(b.Context(), generate); return err }},
+		{"GenerateDataKey/http", func() error { _, err := remote.GenerateDataKey(b.Context(), generate); return err }},
 	} {
-		b.Run(c.name, func(b *testing.B) {
-			b.RunParallel(func(p *testing.PB) {
-				for p.Next() {
-					if err := c.call(); err != nil {
-						b.Error(err)
-					}
+		for _, callers := range []int{1, 16} {
+			b.Run(fmt.Sprintf("%s/callers=%d", c.name, callers), func(b *testing.B) { measure(b, callers, c.call) })
+		}
+	}
+}
+
+// rawUnwrap is what Decrypt asks of the token, and nothing else.
+func rawUnwrap(b *testing.B) func() error {
+	b.Helper()
+	pin, err := os.ReadFile(filepath.Join(keys.Dir(), "pin"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	token, err := pkcs11.Open(b.Context(), pkcs11.Config{TokenLabel: keys.Config().Token.Label,
+		PIN: pkcs11.PIN(bytes.TrimSpace(pin)), SoftHSMConf: pkcs11.SoftHSMConf(filepath.Join(keys.Dir(), "token"))})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = token.Close() })
+	id := hsm.NewKeyID()
+	if err := token.GenerateKey(b.Context(), id, "bench"); err != nil {
+		b.Fatal(err)
+	}
+	aad := make([]byte, 49) // as long as the service's
+	sealed, err := token.Wrap(b.Context(), id, make([]byte, 32), aad)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return func() error { _, err := token.Unwrap(b.Context(), id, sealed, aad); return err }
+}
+
+// measure makes calls from several goroutines and reports the rate, the 99th
+// percentile, and the processor time of client and server together, which does
+// not depend on what else the machine does.
+func measure(b *testing.B, callers int, call func() error) {
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	took := make([][]time.Duration, callers)
+	var done sync.WaitGroup
+	before := processorTime(b)
+	b.ResetTimer()
+	for i := range callers {
+		done.Go(func() {
+			for left.Add(-1) >= 0 {
+				start := time.Now()
+				if err := call(); err != nil {
+					b.Error(err)
+					return
 				}
-			})
+				took[i] = append(took[i], time.Since(start))
+			}
 		})
 	}
+	done.Wait()
+	b.StopTimer()
+	all := slices.Concat(took...)
+	slices.Sort(all)
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "calls/s")
+	b.ReportMetric(float64(all[len(all)*99/100].Microseconds()), "p99-µs")
+	b.ReportMetric(float64((processorTime(b)-before).Nanoseconds())/float64(b.N)/1000, "cpu-µs/op")
+}
+
+func processorTime(b *testing.B) time.Duration {
+	var use unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &use); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(use.Utime.Nano() + use.Stime.Nano())
 }
