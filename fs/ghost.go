@@ -83,14 +83,14 @@ func (s *fileSystem) statGhost(in *inode, g *ghost, out *fuse.Attr) error {
 }
 
 // target is what the kernel's late changes of an inode without names go to: its file, or nothing.
-func (g *ghost) target() metaTarget {
+func (g *ghost) target() MetaTarget {
 	if g.store != nil {
 		return g.store
 	}
 	return nowhere{}
 }
 
-// nowhere is the metaTarget of an object that is gone.
+// nowhere is the MetaTarget of an object that is gone.
 type nowhere struct{}
 
 func (nowhere) Chown(int, int) error                       { return nil }

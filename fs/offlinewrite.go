@@ -20,8 +20,8 @@ type Meta struct {
 	Atime, Mtime *unix.Timespec
 }
 
-// apply puts m on an object of the store. The owner comes first: chown clears setuid.
-func (m *Meta) apply(t metaTarget) error {
+// Apply changes t. The owner comes first: chown clears setuid.
+func (m *Meta) Apply(t MetaTarget) error {
 	if m.UID != nil || m.GID != nil {
 		if err := t.Chown(orKeep(m.UID), orKeep(m.GID)); err != nil {
 			return err
@@ -60,7 +60,7 @@ func (o *Offline) SetMeta(path string, m Meta) error {
 			return err
 		}
 		defer done()
-		return m.apply(t)
+		return m.Apply(t)
 	})
 }
 
@@ -300,7 +300,7 @@ func (n *NewFile) commit(m Meta) error {
 	if err := n.store.SetXattr(hintAttr, hint, 0); err != nil && !noXattrs(err) {
 		return err
 	}
-	return m.apply(n.store)
+	return m.Apply(n.store)
 }
 
 // Abort gives the file up. After Commit it does nothing.

@@ -104,15 +104,15 @@ func timeOf(valid, set, now uint32, sec uint64, nsec uint32) unix.Timespec {
 	return unix.Timespec{Sec: int64(sec), Nsec: int64(nsec)}
 }
 
-// metaTarget is an object of the store whose metadata is changed: by its open file, also when its
+// MetaTarget is an object of the store whose metadata is changed: by its open file, also when its
 // last name is gone, or by its name.
-type metaTarget interface {
+type MetaTarget interface {
 	Chown(uid, gid int) error
 	Chmod(mode uint32) error
 	Utimens(atime, mtime unix.Timespec) error
 }
 
-// named is a metaTarget addressed by its name.
+// named is a MetaTarget addressed by its name.
 type named struct {
 	d    *dirHandle
 	name string
@@ -123,7 +123,7 @@ func (n named) Chmod(mode uint32) error                  { return n.d.Chmod(n.na
 func (n named) Utimens(atime, mtime unix.Timespec) error { return n.d.Utimens(n.name, atime, mtime) }
 
 // target returns what stands for in in the store; call done afterwards.
-func (s *fileSystem) target(in *inode) (t metaTarget, done func(), err error) {
+func (s *fileSystem) target(in *inode) (t MetaTarget, done func(), err error) {
 	if of, done := in.borrow(); of != nil {
 		return of.store, done, nil
 	}
@@ -131,7 +131,7 @@ func (s *fileSystem) target(in *inode) (t metaTarget, done func(), err error) {
 }
 
 // closedTarget is target without regard to whether in is in use.
-func (s *fileSystem) closedTarget(in *inode) (t metaTarget, done func(), err error) {
+func (s *fileSystem) closedTarget(in *inode) (t MetaTarget, done func(), err error) {
 	p, d, done, err := s.locate(in)
 	if g := s.tree.ghostOf(in); g != nil && errors.Is(err, syscall.ESTALE) {
 		return g.target(), func() {}, nil

@@ -95,6 +95,8 @@ func exitCode(err error) int {
 		return quiet.code
 	case errors.As(err, &own) && own.code != 0:
 		return own.code
+	case errors.As(err, &mount) && mount.Kind == fs.KindIO && errors.Is(err, os.ErrNotExist):
+		return exitNotFound
 	case errors.As(err, &mount):
 		return mountExitCode(mount.Kind)
 	case errors.As(err, &api):
@@ -183,7 +185,7 @@ func mountExitCode(k fs.Kind) int {
 		return exitDenied
 	case fs.KindUnavailable:
 		return exitKeys
-	case fs.KindBadVolume, fs.KindKeyRejected:
+	case fs.KindBadVolume, fs.KindKeyRejected, fs.KindDamaged:
 		return exitIntegrity
 	}
 	return exitFailure

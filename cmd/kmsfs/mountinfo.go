@@ -22,15 +22,20 @@ func isMounted(path string) bool {
 	return len(mounts) > 0 && mounts[len(mounts)-1].fsType == fuseType
 }
 
-// mountsAt returns what is mounted at a path, the uppermost last.
-func mountsAt(path string) []mountEntry {
+// allMounts returns what this process sees mounted.
+func allMounts() []mountEntry {
 	f, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
 		return nil
 	}
 	defer f.Close()
+	return readMountinfo(f)
+}
+
+// mountsAt returns what is mounted at a path, the uppermost last.
+func mountsAt(path string) []mountEntry {
 	var found []mountEntry
-	for _, m := range readMountinfo(f) {
+	for _, m := range allMounts() {
 		if m.mountpoint == path {
 			found = append(found, m)
 		}

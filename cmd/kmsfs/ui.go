@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"text/tabwriter"
 	"time"
 
@@ -56,6 +58,56 @@ func (u *ui) Fail(err error) {
 	for _, h := range hints(err) {
 		fmt.Fprintln(u.err, "hint: "+printable(oneLine(h)))
 	}
+}
+
+// failures are the errors of a command that goes on after each. It is safe for concurrent use.
+type failures struct {
+	ui    *ui
+	mu    sync.Mutex
+	code  int // of the first, 0 without one
+	hints []string
+}
+
+// Failures begins a list of errors that are printed as they come.
+func (u *ui) Failures() *failures { return &failures{ui: u} }
+
+// Add prints an error and keeps its hints for the end.
+func (f *failures) Add(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	fmt.Fprintln(f.ui.err, "kmsfs: "+printable(oneLine(message(err))))
+	if f.code == 0 {
+		f.code = exitCode(err)
+	}
+	for _, h := range hints(err) {
+		if !slices.Contains(f.hints, h) {
+			f.hints = append(f.hints, h)
+		}
+	}
+}
+
+// Result prints each hint once, and returns what ends the command with the code of the first failure.
+func (f *failures) Result() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, h := range f.hints {
+		fmt.Fprintln(f.ui.err, "hint: "+printable(oneLine(h)))
+	}
+	if f.code == 0 {
+		return nil
+	}
+	return &silentError{f.code}
+}
+
+// errIsTerminal reports whether somebody sees what is printed beside the result.
+func (u *ui) errIsTerminal() bool {
+	f, ok := u.err.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// status overwrites the last line of the terminal; "" clears it.
+func (u *ui) status(line string) {
+	fmt.Fprint(u.err, "\r\x1b[K"+printable(line))
 }
 
 // Table prints rows under a header in aligned columns.
