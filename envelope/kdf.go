@@ -38,6 +38,7 @@ const (
 	purposeRenames      purpose = "renames"
 	purposeVolumeFile   purpose = "volume-file"
 	purposeMounts       purpose = "mounts"
+	purposeLedger       purpose = "ledger"
 )
 
 // purposeCommit is the key commitment of a data key or a volume key.

@@ -18,6 +18,7 @@ const (
 	mountsHeaderSize = 16 // version u8, flags u8, count u16, zero u32, current u64
 	mountsMACSize    = 16
 	mountsOverflow   = 1 << 0
+	mountsEnded      = 1 << 1
 )
 
 // Mounts is the content of MountsFile: which mount is live, and which ended without a word, so that
@@ -29,9 +30,10 @@ type Mounts struct {
 	vol *Volume
 
 	mu       sync.Mutex // guards all below
-	current  uint64
-	unclean  []uint64 // oldest first
-	overflow bool     // more than MaxUncleanMounts: every mount but the current counts as unclean
+	current  uint64     // the newest mount
+	ended    bool       // it ended cleanly, or this process only reads and counts it among the unclean
+	unclean  []uint64   // oldest first
+	overflow bool       // more than MaxUncleanMounts: every mount but the current counts as unclean
 }
 
 // NewMounts returns the state of a volume that was never mounted.
@@ -71,13 +73,17 @@ func (v *Volume) decodeMounts(op string, body []byte) (*Mounts, error) {
 	if int(binary.LittleEndian.Uint16(body[2:]))*8 != len(list) {
 		return nil, newError(op, KindCorrupt, FileID{}, errors.New("count contradicts the length"))
 	}
-	if body[1]&^mountsOverflow != 0 || binary.LittleEndian.Uint32(body[4:]) != 0 {
+	if body[1]&^(mountsOverflow|mountsEnded) != 0 || binary.LittleEndian.Uint32(body[4:]) != 0 {
 		return nil, newError(op, KindUnsupported, FileID{}, errors.New("reserved bytes in use"))
 	}
 	m := &Mounts{
 		vol:      v,
 		current:  binary.LittleEndian.Uint64(body[8:]),
+		ended:    body[1]&mountsEnded != 0,
 		overflow: body[1]&mountsOverflow != 0,
+	}
+	if m.ended && m.current == 0 {
+		return nil, newError(op, KindCorrupt, FileID{}, errors.New("an end without a mount"))
 	}
 	for ; len(list) > 0; list = list[8:] {
 		m.unclean = append(m.unclean, binary.LittleEndian.Uint64(list))
@@ -90,10 +96,10 @@ func (v *Volume) decodeMounts(op string, body []byte) (*Mounts, error) {
 func (m *Mounts) Begin(id uint64) []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.current != 0 && m.current != id {
+	if m.current != 0 && m.current != id && !m.ended {
 		m.addUnclean(m.current)
 	}
-	m.current = id
+	m.current, m.ended = id, false
 	return m.marshal()
 }
 
@@ -102,9 +108,9 @@ func (m *Mounts) Begin(id uint64) []byte {
 func (m *Mounts) BeginReadOnly() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.current != 0 {
+	if m.current != 0 && !m.ended {
 		m.addUnclean(m.current)
-		m.current = 0
+		m.ended = true
 	}
 }
 
@@ -113,8 +119,8 @@ func (m *Mounts) BeginReadOnly() {
 func (m *Mounts) End(id uint64) []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.current == id {
-		m.current = 0
+	if m.current == id && id != 0 {
+		m.ended = true
 	}
 	return m.marshal()
 }
@@ -124,7 +130,7 @@ func (m *Mounts) End(id uint64) []byte {
 func (m *Mounts) Unclean(id uint64) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if id == m.current && id != 0 {
+	if id == m.current && id != 0 && !m.ended {
 		return false
 	}
 	return m.overflow || slices.Contains(m.unclean, id)
@@ -139,6 +145,16 @@ func (m *Mounts) AnyUnclean() bool {
 
 // Current returns the live mount's id, 0 if there is none.
 func (m *Mounts) Current() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ended {
+		return 0
+	}
+	return m.current
+}
+
+// Last returns the id of the newest mount, live or not, 0 if there never was one.
+func (m *Mounts) Last() uint64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.current
@@ -171,6 +187,9 @@ func (m *Mounts) marshal() []byte {
 	var flags byte
 	if m.overflow {
 		flags |= mountsOverflow
+	}
+	if m.ended {
+		flags |= mountsEnded
 	}
 	b := []byte{mountsVersion, flags}
 	b = binary.LittleEndian.AppendUint16(b, uint16(len(m.unclean)))

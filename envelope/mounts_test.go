@@ -20,7 +20,7 @@ func TestMountsThatEndWithoutAWordAreUnclean(t *testing.T) {
 		t.Error("the live mount or a mount that never was counts as unclean")
 	}
 	m = reparse(t, v, m.End(1))
-	if m.Current() != 0 || m.Unclean(1) {
+	if m.Current() != 0 || m.Last() != 1 || m.Unclean(1) {
 		t.Error("a clean end is not remembered")
 	}
 	m = reparse(t, v, m.Begin(2))
@@ -111,7 +111,8 @@ func TestForgedMountStatesAreRefused(t *testing.T) {
 		"other volume":      {other.NewMounts().Begin(3), KindCorrupt},
 		"other version":     {append([]byte{2}, good[1:]...), KindUnsupported},
 		"authentic count":   {seal(func(b []byte) []byte { b[2] = 1; return b }), KindCorrupt},
-		"authentic flag":    {seal(func(b []byte) []byte { b[1] = 2; return b }), KindUnsupported},
+		"authentic flag":    {seal(func(b []byte) []byte { b[1] = 4; return b }), KindUnsupported},
+		"authentic end":     {seal(func(b []byte) []byte { b[1] = 2; clear(b[8:16]); return b }), KindCorrupt},
 		"authentic reserve": {seal(func(b []byte) []byte { b[7] = 1; return b }), KindUnsupported},
 	} {
 		t.Run(label, func(t *testing.T) {

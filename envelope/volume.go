@@ -36,6 +36,7 @@ type Volume struct {
 	slots      macKey
 	volumeFile macKey
 	mounts     macKey
+	ledger     macKey
 	symlinks   messageKey
 	xattrs     messageKey
 	renames    messageKey
@@ -61,6 +62,7 @@ func NewVolume(id VolumeID, key *VolumeKey) (*Volume, error) {
 		{&v.slots.key, purposeSlots},
 		{&v.volumeFile.key, purposeVolumeFile},
 		{&v.mounts.key, purposeMounts},
+		{&v.ledger.key, purposeLedger},
 		{&v.symlinks.mac.key, purposeSymlink},
 		{&v.xattrs.mac.key, purposeXattr},
 		{&v.renames.mac.key, purposeRenames},
@@ -101,7 +103,7 @@ func (v *Volume) Wipe() {
 	}
 	v.closed = true
 	for _, k := range []interface{ wipe() }{
-		&v.names, &v.xattrNames, &v.stats, &v.dirs, &v.pathTags, &v.slots, &v.volumeFile, &v.mounts,
+		&v.names, &v.xattrNames, &v.stats, &v.dirs, &v.pathTags, &v.slots, &v.volumeFile, &v.mounts, &v.ledger,
 		&v.symlinks, &v.xattrs, &v.renames,
 	} {
 		k.wipe()

@@ -217,6 +217,9 @@ func checkMountsVector(v *vector) {
 		return
 	}
 	v.same("current", m.Current())
+	if v.fields["last"] != nil {
+		v.same("last", m.Last())
+	}
 	for _, line := range v.fields["unclean"] {
 		var id uint64
 		var want bool

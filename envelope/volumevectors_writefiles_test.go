@@ -158,14 +158,19 @@ func (w *vectorWriter) mounts() {
 	m.Begin(2)
 	crashed := m.Begin(3)
 	w.write("mounts", "crashed", "ok", "mounts 1 and 2 ended uncleanly, 3 is live", crashed, "current", 3, "unclean", "1 true", "unclean", "2 true", "unclean", "3 false", "unclean", "4 false")
-	w.write("mounts", "ended", "ok", "the same after the end of 3", m.End(3), "current", 0, "unclean", "2 true", "unclean", "3 false")
+	w.write("mounts", "ended", "ok", "the same after the end of 3", m.End(3), "current", 0, "last", 3, "unclean", "2 true", "unclean", "3 false")
 	w.write("mounts", "unknown", "ok", "nothing is known but that 5 is live", w.vol.UnknownMounts().Begin(5), "current", 5, "unclean", "5 false", "unclean", "6 true")
-	forge := func(i int, c byte) []byte {
-		b := append([]byte(nil), crashed[:len(crashed)-mountsMACSize]...)
-		b[i] = c
+	seal := func(b []byte) []byte {
 		sum := w.vol.mountsMAC(b)
 		return append(b, sum[:mountsMACSize]...)
 	}
+	forge := func(i int, c byte) []byte {
+		b := append([]byte(nil), crashed[:len(crashed)-mountsMACSize]...)
+		b[i] = c
+		return seal(b)
+	}
+	endOfNone := make([]byte, mountsHeaderSize)
+	endOfNone[0], endOfNone[1] = mountsVersion, mountsEnded
 	w.write("mounts", "bad-empty", "truncated", "nothing", nil)
 	w.write("mounts", "bad-short", "corrupt", "last byte missing", crashed[:len(crashed)-1])
 	w.write("mounts", "bad-edited", "corrupt", "a bit of an unclean mount changed", flipBit(crashed, 16))
@@ -173,5 +178,6 @@ func (w *vectorWriter) mounts() {
 	w.write("mounts", "bad-other-volume", "corrupt", "of another volume", w.other.NewMounts().Begin(1))
 	w.write("mounts", "bad-version", "unsupported", "of another version", append([]byte{2}, crashed[1:]...))
 	w.write("mounts", "bad-count", "corrupt", "authentic, but the count contradicts the length", forge(2, 1))
-	w.write("mounts", "bad-flag", "unsupported", "authentic, but with an unknown flag", forge(1, 2))
+	w.write("mounts", "bad-flag", "unsupported", "authentic, but with an unknown flag", forge(1, 4))
+	w.write("mounts", "bad-ended", "corrupt", "authentic, but the end of no mount", seal(endOfNone))
 }

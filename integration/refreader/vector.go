@@ -216,5 +216,12 @@ func checkMounts(t *vector, v *volume) error {
 			return fmt.Errorf("mount %d: unclean is %v", id, !want)
 		}
 	}
-	return t.compare(nil, "current", m.current)
+	current, last := m.current, m.current
+	if m.ended {
+		current = 0
+	}
+	if t.fields["last"] == nil {
+		return t.compare(nil, "current", current)
+	}
+	return t.compare(nil, "current", current, "last", last)
 }

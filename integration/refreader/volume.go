@@ -168,6 +168,7 @@ func (v *volume) slots(file, area []byte) (version uint32, lines []string, err e
 // mounts is the content of the mount states.
 type mounts struct {
 	current uint64
+	ended   bool
 	unclean []uint64
 	unknown bool
 }
@@ -187,10 +188,13 @@ func (v *volume) mounts(b []byte) (m mounts, err error) {
 	if len(list) != 8*int(le.Uint16(b[2:])) {
 		return m, corrupt
 	}
-	if b[1] > 1 || le.Uint32(b[4:]) != 0 {
+	if b[1] > 3 || le.Uint32(b[4:]) != 0 {
 		return m, unsupported
 	}
-	m.current, m.unknown = le.Uint64(b[8:]), b[1] == 1
+	m.current, m.unknown, m.ended = le.Uint64(b[8:]), b[1]&1 != 0, b[1]&2 != 0
+	if m.ended && m.current == 0 {
+		return m, corrupt
+	}
 	for ; len(list) > 0; list = list[8:] {
 		m.unclean = append(m.unclean, le.Uint64(list))
 	}
@@ -199,7 +203,7 @@ func (v *volume) mounts(b []byte) (m mounts, err error) {
 
 // isUnclean reports whether mount id ended uncleanly.
 func (m *mounts) isUnclean(id uint64) bool {
-	if id == m.current && id != 0 {
+	if id == m.current && id != 0 && !m.ended {
 		return false
 	}
 	for _, u := range m.unclean {
