@@ -35,24 +35,25 @@ func (s *fileSystem) Create(_ <-chan struct{}, input *fuse.CreateIn, name string
 
 // createFile makes a file and leaves it in use with one handle.
 func (s *fileSystem) createFile(dir *inode, name string, mode uint32, caller *fuse.Caller, out *fuse.EntryOut) (*inode, error) {
+	defer s.wraps.enter()()
 	p, d, long, err := s.newPlace(dir, name)
 	if err != nil {
 		return nil, err
 	}
 	defer s.dirs.release(d)
 	path, seq := s.tree.path(dir, name)
-	key, slot, err := s.vol.generate(path, seq)
+	k, err := s.vol.newFileKey([]string{path}, seq)
 	if err != nil {
 		s.dropLongName(d, p, long)
 		return nil, err
 	}
-	defer key.Wipe()
+	defer k.Wipe()
 	f, err := d.Create(p.store, mode&0o7777)
 	if err != nil {
 		s.dropLongName(d, p, long)
 		return nil, err
 	}
-	in, err := s.newFile(d, p, f, key, slot, caller, out)
+	in, err := s.newFile(d, p, f, k, caller, out)
 	if err != nil {
 		f.Close()
 		d.Unlink(p.store)
@@ -63,12 +64,11 @@ func (s *fileSystem) createFile(dir *inode, name string, mode uint32, caller *fu
 }
 
 // newFile writes the first root page of a fresh file and makes its inode known.
-func (s *fileSystem) newFile(d *dirHandle, p place, f *backing.File, key *envelope.DataKey, slot envelope.Slot, caller *fuse.Caller, out *fuse.EntryOut) (*inode, error) {
+func (s *fileSystem) newFile(d *dirHandle, p place, f *backing.File, k *fileKey, caller *fuse.Caller, out *fuse.EntryOut) (*inode, error) {
 	if err := s.giveFile(d, f, caller); err != nil {
 		return nil, err
 	}
-	table := envelope.SlotTable{Version: 1, Slots: []envelope.Slot{slot}}
-	file, err := s.firstPage(f, key, table)
+	file, err := s.firstPage(f, k)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +80,7 @@ func (s *fileSystem) newFile(d *dirHandle, p place, f *backing.File, key *envelo
 	in := s.tree.enter(p, &st, envelope.DirID{})
 	s.tree.pin(in)
 	in.mu.Lock()
-	in.file = fileState{id: file.ID(), sizeKnown: true, hinted: -1, fresh: true, slots: table, slotsKnown: true}
+	in.file = fileState{id: k.id, sizeKnown: true, hinted: -1, fresh: true, slots: k.slots, slotsKnown: true}
 	in.since = time.Now()
 	of := &openFile{file: file, store: f, handles: 1}
 	of.mtime.Store(&st.Mtim)
@@ -91,14 +91,13 @@ func (s *fileSystem) newFile(d *dirHandle, p place, f *backing.File, key *envelo
 	return in, s.describe(in, d, p, &st, out)
 }
 
-// firstPage writes the root page of a new empty file, under a new file id.
-func (s *fileSystem) firstPage(f *backing.File, key *envelope.DataKey, slots envelope.SlotTable) (*envelope.File, error) {
-	id := newFileID()
-	area, err := s.vol.crypto.SealSlots(id, slots)
+// firstPage writes the root page of a new empty file.
+func (s *fileSystem) firstPage(f *backing.File, k *fileKey) (*envelope.File, error) {
+	area, err := s.vol.crypto.SealSlots(k.id, k.slots)
 	if err != nil {
 		return nil, err
 	}
-	return envelope.CreateFile(s.fileOptions(f, key), s.vol.id, id, area, 0)
+	return envelope.CreateFile(s.fileOptions(f, k.key), s.vol.id, k.id, area, 0)
 }
 
 // newPlace computes where a new name goes and writes the companion of a long one.

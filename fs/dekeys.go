@@ -15,33 +15,31 @@ import (
 // keyTimeout bounds one call to the key service, retries included.
 const keyTimeout = 15 * time.Second
 
-// currentKey is the index of the CMK that new data keys are wrapped with: the volume's latest.
-func (v *volume) currentKey() uint8 { return uint8(len(v.keyARNs) - 1) }
-
 // generate makes a data key for a new file at path (AWS: GenerateDataKey). The caller wipes it.
 func (v *volume) generate(path string, seq uint64) (*envelope.DataKey, envelope.Slot, error) {
+	l := v.list()
 	ctx, cancel := context.WithTimeout(context.Background(), keyTimeout)
 	defer cancel()
 	out, err := v.keys.GenerateDataKey(ctx, &kms.GenerateDataKeyInput{
-		KeyId:             &v.keyARNs[v.currentKey()],
+		KeyId:             &l.arns[l.current],
 		KeySpec:           types.DataKeySpecAes256,
 		EncryptionContext: envelope.FileContext(v.id, path),
 	})
 	if err != nil {
-		return nil, envelope.Slot{}, v.keyError("create", path, err)
+		return nil, envelope.Slot{}, v.keyError("create", path, l.arns[l.current], err)
 	}
 	defer clear(out.Plaintext)
 	key, err := envelope.NewDataKey(out.Plaintext)
 	if err != nil {
 		return nil, envelope.Slot{}, newError("create", path, err)
 	}
-	return key, v.slot(path, seq, out.CiphertextBlob), nil
+	return key, v.slot(l, path, seq, out.CiphertextBlob), nil
 }
 
-// slot makes the slot of a wrapped key for path.
-func (v *volume) slot(path string, seq uint64, wrapped []byte) envelope.Slot {
+// slot makes the slot of a key that l's current CMK wrapped for path.
+func (v *volume) slot(l *keyList, path string, seq uint64, wrapped []byte) envelope.Slot {
 	return envelope.Slot{
-		Kind: envelope.SlotPath, KeyIndex: v.currentKey(), LogSeq: seq,
+		Kind: envelope.SlotPath, KeyIndex: l.current, LogSeq: seq,
 		Tag: v.crypto.PathTag(path), Wrapped: wrapped,
 	}
 }
@@ -49,9 +47,9 @@ func (v *volume) slot(path string, seq uint64, wrapped []byte) envelope.Slot {
 // unwrap asks the key service for the data key in a slot that was wrapped for path (AWS: Decrypt).
 // The caller wipes it.
 func (v *volume) unwrap(slot *envelope.Slot, path string) (*envelope.DataKey, error) {
-	arn, err := v.slotKey(slot)
+	arn, err := v.list().slotKey(slot)
 	if err != nil {
-		return nil, newError("open", path, err)
+		return nil, &Error{Op: "open", Kind: KindKeyMissing, Path: path, Err: err}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), keyTimeout)
 	defer cancel()
@@ -61,7 +59,7 @@ func (v *volume) unwrap(slot *envelope.Slot, path string) (*envelope.DataKey, er
 		EncryptionContext: envelope.FileContext(v.id, path),
 	})
 	if err != nil {
-		return nil, v.keyError("open", path, err)
+		return nil, v.keyError("open", path, arn, err)
 	}
 	defer clear(out.Plaintext)
 	key, err := envelope.NewDataKey(out.Plaintext)
@@ -74,9 +72,10 @@ func (v *volume) unwrap(slot *envelope.Slot, path string) (*envelope.DataKey, er
 // rewrap wraps the key in a slot for another path, without showing it to this process (AWS:
 // ReEncrypt). seq is the rename log sequence that newPath stands for.
 func (v *volume) rewrap(slot *envelope.Slot, path, newPath string, seq uint64) (envelope.Slot, error) {
-	arn, err := v.slotKey(slot)
+	l := v.list()
+	arn, err := l.slotKey(slot)
 	if err != nil {
-		return envelope.Slot{}, newError("rewrap", path, err)
+		return envelope.Slot{}, &Error{Op: "rewrap", Kind: KindKeyMissing, Path: path, Err: err}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), keyTimeout)
 	defer cancel()
@@ -84,29 +83,21 @@ func (v *volume) rewrap(slot *envelope.Slot, path, newPath string, seq uint64) (
 		CiphertextBlob:               slot.Wrapped,
 		SourceKeyId:                  &arn,
 		SourceEncryptionContext:      envelope.FileContext(v.id, path),
-		DestinationKeyId:             &v.keyARNs[v.currentKey()],
+		DestinationKeyId:             &l.arns[l.current],
 		DestinationEncryptionContext: envelope.FileContext(v.id, newPath),
 	})
 	if err != nil {
-		return envelope.Slot{}, v.keyError("rename", path, err)
+		return envelope.Slot{}, v.keyError("rewrap", path, arn, err)
 	}
-	return v.slot(newPath, seq, out.CiphertextBlob), nil
-}
-
-// slotKey returns the ARN of the CMK that a slot names.
-func (v *volume) slotKey(slot *envelope.Slot) (string, error) {
-	if int(slot.KeyIndex) >= len(v.keyARNs) {
-		return "", fmt.Errorf("slot names CMK %d of %d", slot.KeyIndex, len(v.keyARNs))
-	}
-	return v.keyARNs[slot.KeyIndex], nil
+	return v.slot(l, newPath, seq, out.CiphertextBlob), nil
 }
 
 // keyError makes the error of a failed call and logs it with volume, path, CMK and cause, which
 // the errno alone does not tell.
-func (v *volume) keyError(op, path string, cause error) *Error {
+func (v *volume) keyError(op, path, arn string, cause error) *Error {
 	e := newError(op, path, cause)
 	v.log.Warn("key service refused", "op", op, "volume", v.id.String(), "path", path,
-		"cmk", v.keyARNs[v.currentKey()], "errno", e.Errno().Error(), "cause", cause)
+		"cmk", arn, "errno", e.Errno().Error(), "cause", cause)
 	return e
 }
 

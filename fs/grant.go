@@ -3,7 +3,9 @@ package fs
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
@@ -17,11 +19,87 @@ type grant struct {
 	id, key string
 }
 
-// grantMount creates the grant of this mount.
-func (v *volume) grantMount(ctx context.Context) (*grant, error) {
+// grants are those of one mount: one for each CMK that wraps keys of its volume.
+type grants struct {
+	v *volume
+
+	mu   sync.Mutex // leaf lock
+	held []*grant
+}
+
+// grantMount creates the grants of this mount. Besides the current CMK a volume on its way to another
+// one has keys under the one before; where no grant can be had for that, the opens will tell.
+func (v *volume) grantMount(ctx context.Context) (*grants, error) {
+	g := &grants{v: v}
+	for i, arn := range v.list().inUse() {
+		err := g.add(ctx, arn)
+		if err != nil && i == 0 {
+			return nil, err
+		}
+		if err != nil {
+			v.log.Warn("no grant for a key that the volume is leaving", "key", arn, "err", err)
+		}
+	}
+	return g, nil
+}
+
+// add creates a grant for one more CMK, unless there is one.
+func (g *grants) add(ctx context.Context, arn string) error {
+	if g.of(arn) != nil {
+		return nil
+	}
+	made, err := g.v.createGrant(ctx, arn)
+	if err != nil {
+		return err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.held = append(g.held, made)
+	return nil
+}
+
+// of returns the grant for a CMK, nil if there is none.
+func (g *grants) of(arn string) *grant {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, h := range g.held {
+		if h.key == arn {
+			return h
+		}
+	}
+	return nil
+}
+
+// id returns the id of the grant for a CMK, "" if there is none.
+func (g *grants) id(arn string) string {
+	if h := g.of(arn); h != nil {
+		return h.id
+	}
+	return ""
+}
+
+// retain retires the grants for all CMKs but those that are listed.
+func (g *grants) retain(arns ...string) {
+	g.mu.Lock()
+	gone := g.held
+	g.held = nil
+	for _, h := range gone {
+		if slices.Contains(arns, h.key) {
+			g.held = append(g.held, h)
+		}
+	}
+	g.mu.Unlock()
+	for _, h := range gone {
+		if !slices.Contains(arns, h.key) {
+			h.retire(g.v)
+		}
+	}
+}
+
+// createGrant asks the key service for a grant (AWS: CreateGrant).
+func (v *volume) createGrant(ctx context.Context, key string) (*grant, error) {
 	ctx, cancel := context.WithTimeout(ctx, keyTimeout)
 	defer cancel()
-	key := v.keyARNs[v.currentKey()]
 	principal := rootOf(key)
 	name := fmt.Sprintf("kmsfs-mount-%016x", v.mountID)
 	out, err := v.keys.CreateGrant(ctx, &kms.CreateGrantInput{

@@ -24,6 +24,7 @@ type InitOptions struct {
 	VolumeID       envelope.VolumeID // zero: a random one
 	PlaintextNames bool              // keep file names readable in the backing directory
 	Compress       bool              // compress new files
+	Recovery       RecoveryTarget    // wraps every key a second time
 }
 
 // NewVolumeID returns a random volume id.
@@ -89,20 +90,36 @@ func newVolumeFile(ctx context.Context, o *InitOptions) (*envelope.VolumeFile, *
 		return nil, nil, newError("init", o.Backing, err)
 	}
 	defer clear(out.Plaintext)
-	vk, err := envelope.NewVolumeKey(out.Plaintext)
-	if err != nil {
-		return nil, nil, newError("init", o.Backing, err)
-	}
-	defer vk.Wipe()
-	crypto, err := envelope.NewVolume(o.VolumeID, vk)
-	if err != nil {
-		return nil, nil, newError("init", o.Backing, err)
-	}
-	return &envelope.VolumeFile{
+	vf := &envelope.VolumeFile{
 		Format: envelope.VolumeFormat, ID: o.VolumeID, Suite: envelope.SuiteAES256GCM,
 		Keys: []string{arn}, Wrapped: out.CiphertextBlob, Created: time.Now().UTC().Truncate(time.Second),
 		Options: envelope.VolumeOptions{PlaintextNames: o.PlaintextNames, Compress: o.Compress},
-	}, crypto, nil
+	}
+	crypto, err := o.derive(ctx, vf, out.Plaintext)
+	if err != nil {
+		return nil, nil, newError("init", o.Backing, err)
+	}
+	return vf, crypto, nil
+}
+
+// derive makes the subkeys of a new volume key and wraps it for recovery.
+func (o *InitOptions) derive(ctx context.Context, vf *envelope.VolumeFile, plaintext []byte) (*envelope.Volume, error) {
+	vk, err := envelope.NewVolumeKey(plaintext)
+	if err != nil {
+		return nil, err
+	}
+	defer vk.Wipe()
+	if !o.Recovery.none() {
+		r, err := o.Recovery.recipient(ctx, o.Keys, vf.Keys[0])
+		if err != nil {
+			return nil, err
+		}
+		vf.Recovery, err = recoverVolume(ctx, o.Keys, vf, r, func() (*envelope.VolumeKey, error) { return envelope.NewVolumeKey(plaintext) })
+		if err != nil {
+			return nil, err
+		}
+	}
+	return envelope.NewVolume(o.VolumeID, vk)
 }
 
 // writeVolume makes the directory if need be and writes identity and volume file. The volume file

@@ -23,6 +23,7 @@ func (s *fileSystem) link(in, dir *inode, name string, out *fuse.EntryOut) error
 	if in.kind == unix.S_IFLNK {
 		return syscall.EPERM // a symbolic link is bound to one place
 	}
+	defer s.wraps.enter()()
 	from, ok := s.tree.where(in)
 	if !ok {
 		return s.tree.nameless(in)

@@ -48,11 +48,12 @@ func (s *fileSystem) renew(in *inode) error {
 	if len(places) == 0 {
 		return syscall.ESTALE
 	}
-	key, slots, err := s.wrapForAll(paths, seq)
+	defer s.wraps.enter()()
+	k, err := s.vol.newFileKey(paths, seq)
 	if err != nil {
 		return err
 	}
-	defer key.Wipe()
+	defer k.Wipe()
 	d, err := s.dir(places[0].dir)
 	if err != nil {
 		return err
@@ -60,33 +61,15 @@ func (s *fileSystem) renew(in *inode) error {
 	defer s.dirs.release(d)
 	temp := tempName()
 	defer d.Unlink(temp) // gone, unless something failed
-	if err := s.makeEmpty(d, places[0], temp, key, slots); err != nil {
+	if err := s.makeEmpty(d, places[0], temp, k); err != nil {
 		return err
 	}
 	s.log.Warn("file was never written before a crash: it is empty", "volume", s.vol.id.String(), "path", paths[0])
 	return s.putInPlace(in, d, temp, places)
 }
 
-// wrapForAll makes a data key that is wrapped for each of paths.
-func (s *fileSystem) wrapForAll(paths []string, seq uint64) (*envelope.DataKey, []envelope.Slot, error) {
-	key, slot, err := s.vol.generate(paths[0], seq)
-	if err != nil {
-		return nil, nil, err
-	}
-	slots := []envelope.Slot{slot}
-	for _, path := range paths[1:] {
-		more, err := s.vol.rewrap(&slot, paths[0], path, seq)
-		if err != nil {
-			key.Wipe()
-			return nil, nil, err
-		}
-		slots = append(slots, more)
-	}
-	return key, slots, nil
-}
-
 // makeEmpty makes an empty file with the owner, mode and times of the one at p.
-func (s *fileSystem) makeEmpty(d *dirHandle, p place, temp string, key *envelope.DataKey, slots []envelope.Slot) error {
+func (s *fileSystem) makeEmpty(d *dirHandle, p place, temp string, k *fileKey) error {
 	var st unix.Stat_t
 	if err := d.Stat(p.store, &st); err != nil {
 		return err
@@ -104,7 +87,7 @@ func (s *fileSystem) makeEmpty(d *dirHandle, p place, temp string, key *envelope
 	if err := f.Chmod(st.Mode & 0o7777); err != nil {
 		return err
 	}
-	file, err := s.firstPage(f, key, envelope.SlotTable{Version: 1, Slots: slots})
+	file, err := s.firstPage(f, k)
 	if err != nil {
 		return err
 	}

@@ -220,15 +220,15 @@ func (n *NewFile) begin(name string, mode uint32) (err error) {
 	}
 	var seq uint64
 	n.path, seq = n.s.tree.path(n.found.in, name)
-	key, slot, err := n.s.vol.generate(n.path, seq)
+	k, err := n.s.vol.newFileKey([]string{n.path}, seq)
 	if err != nil {
 		return err
 	}
-	defer key.Wipe()
+	defer k.Wipe()
 	if n.store, err = n.d.Create(n.temp, mode&0o7777); err != nil {
 		return err
 	}
-	n.file, err = n.s.firstPage(n.store, key, envelope.SlotTable{Version: 1, Slots: []envelope.Slot{slot}})
+	n.file, err = n.s.firstPage(n.store, k)
 	return err
 }
 

@@ -37,6 +37,7 @@ type move struct {
 }
 
 func (s *fileSystem) rename(a *inode, oldName string, b *inode, newName string, flags uint) error {
+	defer s.wraps.enter()()
 	m := &move{s: s, flags: flags}
 	var err error
 	if m.from, err = s.place(a, oldName); err != nil {
@@ -231,8 +232,9 @@ func (s *fileSystem) stageSlot(in *inode, d *dirHandle, from, to place) (undo fu
 		return nil, err // a last close may have dropped them since wrapFor
 	}
 	t := s.makeRoom(in, d.Dir, from.store, idOf(&slot))
-	for i := range t.Slots {
-		t.Slots[i].Dropping = t.Slots[i].Dropping || idOf(&t.Slots[i]) == old
+	path, seq := s.tree.path(from.dir, from.name)
+	for i := range t.Slots { // that one may have been wrapped anew since wrapFor
+		t.Slots[i].Dropping = t.Slots[i].Dropping || idOf(&t.Slots[i]) == old || s.serves(&t.Slots[i], []string{path}, seq)
 	}
 	t.Slots = append(t.Slots, slot)
 	if err := s.stage(in, d.Dir, from.store, t); err != nil {

@@ -29,6 +29,7 @@ type fileSystem struct {
 	dirs       *dirCache
 	rootDir    *dirHandle // held for the whole mount
 	renames    *renames
+	wraps      wrapGate
 	streams    dirStreams
 	folds      foldQueue
 	sizes      sizes
@@ -98,7 +99,7 @@ func (s *fileSystem) String() string { return "kmsfs" }
 type Server struct {
 	fs      *fileSystem
 	fuse    *fuse.Server
-	grant   *grant
+	grants  *grants
 	mounted time.Time
 	opts    MountOptions
 
@@ -140,13 +141,13 @@ func serve(ctx context.Context, v *volume, o MountOptions) (*Server, error) {
 	unix.Umask(0) // the kernel has applied the caller's
 	fserver, err := fuse.NewServer(fsys, o.Mountpoint, o.fuseOptions(fsys))
 	if err != nil {
-		g.retire(v)
+		g.retain()
 		return nil, mountError(o.Mountpoint, err)
 	}
-	srv := &Server{fs: fsys, fuse: fserver, grant: g, mounted: time.Now(), opts: o, done: make(chan struct{})}
+	srv := &Server{fs: fsys, fuse: fserver, grants: g, mounted: time.Now(), opts: o, done: make(chan struct{})}
 	go fserver.Serve()
 	if err := fserver.WaitMount(); err != nil {
-		g.retire(v)
+		g.retain()
 		return nil, mountError(o.Mountpoint, err)
 	}
 	go fsys.committer.run()
@@ -177,7 +178,7 @@ func (s *Server) Unmount() error {
 func (s *Server) finish() {
 	s.fuse.Wait()
 	s.err = s.fs.detach()
-	s.grant.retire(s.fs.vol)
+	s.grants.retain()
 	s.fs.vol.close()
 	close(s.done)
 }

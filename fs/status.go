@@ -34,7 +34,7 @@ func (s *Server) Status() Status {
 	v := s.fs.vol
 	st := Status{
 		Volume: v.id.String(), Backing: v.info.Backing, Mountpoint: s.fs.mountpoint,
-		KeyARN: v.keyARNs[v.currentKey()], Mounted: s.mounted, GrantID: s.grant.id, Files: []OpenFile{},
+		KeyARN: v.currentARN(), Mounted: s.mounted, GrantID: s.grants.id(v.currentARN()), Files: []OpenFile{},
 	}
 	for _, in := range s.fs.committer.inUse() {
 		if f, ok := s.fs.openFileStatus(in); ok {

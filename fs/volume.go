@@ -8,6 +8,8 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -20,11 +22,14 @@ import (
 // VolumeInfo is what the volume file tells without any key.
 type VolumeInfo struct {
 	ID             string    `json:"volumeId"`
-	KeyARNs        []string  `json:"keyArns"`
+	KeyARNs        []string  `json:"keyArns"` // by the index in key slots; "" for one that has left the volume
 	PlaintextNames bool      `json:"plaintextNames"`
 	Compress       bool      `json:"compress"`
 	Created        time.Time `json:"created"`
 	Backing        string    `json:"backing"`
+	CurrentKeyARN  string    `json:"currentKeyArn"`  // of KeyARNs, the one that wraps new data keys
+	Recovery       string    `json:"recovery"`       // recovery recipient: a key ARN, or RSA; "" without one
+	RecoverySHA256 string    `json:"recoverySha256"` // of an RSA recipient's SubjectPublicKeyInfo, in hex
 }
 
 // maxVolumeFile bounds the volume file; a real one is about 1 KiB.
@@ -34,16 +39,20 @@ const maxVolumeFile = 64 << 10
 type volume struct {
 	info    VolumeInfo
 	id      envelope.VolumeID
-	keyARNs []string
 	crypto  *envelope.Volume
 	root    *backing.Dir
-	lock    *backing.File // the volume file, locked for this mount
 	mountID uint64
 	mounts  *envelope.Mounts
 	keys    KeyService
 	log     *slog.Logger
 	ro      bool
 	shared  bool // other readers may have the volume open at the same time
+
+	keyList atomic.Pointer[keyList] // what file says, for whoever wraps or unwraps
+
+	fileMu sync.Mutex           // held while the volume file is changed, also across system calls
+	file   *envelope.VolumeFile // the volume file, authenticated
+	lock   *backing.File        // the volume file, locked for this mount
 }
 
 // ReadVolumeInfo reads what the volume file in backing tells without keys. Nothing of it is
@@ -63,10 +72,20 @@ func ReadVolumeInfo(path string) (VolumeInfo, error) {
 }
 
 func volumeInfo(vf *envelope.VolumeFile, path string) VolumeInfo {
-	return VolumeInfo{
+	info := VolumeInfo{
 		ID: vf.ID.String(), KeyARNs: vf.Keys, Created: vf.Created, Backing: path,
-		PlaintextNames: vf.Options.PlaintextNames, Compress: vf.Options.Compress,
+		PlaintextNames: vf.Options.PlaintextNames, Compress: vf.Options.Compress, CurrentKeyARN: vf.Keys[vf.WrappedBy],
 	}
+	if vf.Recovery == nil {
+		return info
+	}
+	if r, err := envelope.ParseRecipient(vf.Recovery.Recipient); err == nil {
+		info.Recovery, info.RecoverySHA256 = r.KeyARN(), r.Fingerprint()
+		if info.Recovery == "" {
+			info.Recovery = "RSA"
+		}
+	}
+	return info
 }
 
 func openBacking(op, path string) (*backing.Dir, error) {
@@ -137,23 +156,46 @@ func attach(ctx context.Context, o *MountOptions) (*volume, error) {
 }
 
 func (v *volume) open(ctx context.Context, path string) error {
-	vf, lock, err := readVolumeFile(v.root, path)
+	vf, err := v.lockVolumeFile(path)
 	if err != nil {
 		return err
 	}
-	v.lock = lock
-	if err := v.takeLock(); err != nil {
-		return &Error{Op: "open volume", Kind: KindLocked, Path: path,
-			Err: errors.New("it is mounted already, or another kmsfs command works on it")}
-	}
-	v.info, v.id, v.keyARNs = volumeInfo(vf, absolute(path)), vf.ID, vf.Keys
+	v.info, v.id = volumeInfo(vf, absolute(path)), vf.ID
 	if v.crypto, err = v.unwrapVolume(ctx, vf); err != nil {
 		return err
+	}
+	if err := v.takeKeys(vf); err != nil {
+		return newError("open volume", path, err)
 	}
 	if err := v.checkIdentity(); err != nil {
 		return err
 	}
 	return v.begin(path)
+}
+
+// lockVolumeFile opens, locks and parses the volume file. Whoever had the lock may have replaced the
+// file meanwhile: then it begins anew.
+func (v *volume) lockVolumeFile(path string) (*envelope.VolumeFile, error) {
+	for {
+		vf, lock, err := readVolumeFile(v.root, path)
+		if err != nil {
+			return nil, err
+		}
+		v.lock = lock
+		if err := v.takeLock(); err != nil {
+			return nil, &Error{Op: "open volume", Kind: KindLocked, Path: path,
+				Err: errors.New("it is mounted already, or another kmsfs command works on it")}
+		}
+		var named, locked unix.Stat_t
+		if err := errors.Join(v.root.Stat(volumeName, &named), lock.Stat(&locked)); err != nil {
+			return nil, newError("open volume", path, err)
+		}
+		if named.Ino == locked.Ino {
+			return vf, nil
+		}
+		lock.Close()
+		v.lock = nil
+	}
 }
 
 // takeLock keeps other mounts and offline writers away, unless shared other offline readers not.
@@ -247,25 +289,35 @@ func (v *volume) writeMounts(content []byte) error {
 
 // replaceFile writes a small file durably under a temporary name and renames it.
 func replaceFile(d *backing.Dir, name string, content []byte) error {
-	temp := tempPrefix + name
-	if err := d.Unlink(temp); err != nil && !errors.Is(err, syscall.ENOENT) {
-		return err
-	}
-	f, err := d.Create(temp, 0o600)
+	f, err := replaceLocked(d, name, content)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	if _, err := f.WriteAt(content, 0); err != nil {
-		return err
+	return f.Close()
+}
+
+// replaceLocked is replaceFile; it takes the lock of the new file before it renames it, and returns it
+// open.
+func replaceLocked(d *backing.Dir, name string, content []byte) (*backing.File, error) {
+	temp := tempPrefix + name
+	if err := d.Unlink(temp); err != nil && !errors.Is(err, syscall.ENOENT) {
+		return nil, err
 	}
-	if err := f.Sync(); err != nil {
-		return err
+	f, err := d.Create(temp, 0o600)
+	if err != nil {
+		return nil, err
 	}
-	if err := d.Rename(temp, d, name, 0); err != nil {
-		return err
+	_, err = f.WriteAt(content, 0)
+	for _, step := range []func() error{f.Lock, f.Sync, func() error { return d.Rename(temp, d, name, 0) }, d.Sync} {
+		if err == nil {
+			err = step()
+		}
 	}
-	return d.Sync()
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // end records a clean end of the mount; everything must be durable.
