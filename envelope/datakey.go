@@ -20,3 +20,9 @@ func (k *DataKey) Wipe() {
 		k.wipe()
 	}
 }
+
+// Wrap calls wrap with the key's bytes, which it must not keep: for a key service that takes plaintext
+// (AWS: Encrypt). KindClosed if the key was wiped.
+func (k *DataKey) Wrap(wrap func(plaintext []byte) ([]byte, error)) ([]byte, error) {
+	return k.lend("wrap data key", wrap)
+}

@@ -33,6 +33,14 @@ func (s secret) wipe() {
 	}
 }
 
+// lend calls use with the key bytes themselves.
+func (s secret) lend(op string, use func([]byte) ([]byte, error)) ([]byte, error) {
+	if s.wiped() {
+		return nil, errClosed(op)
+	}
+	return use(s.key[:])
+}
+
 // wiped reports whether the secret was never set or has been wiped.
 func (s secret) wiped() bool { return s.key == nil || *s.key == [KeySize]byte{} }
 

@@ -16,3 +16,9 @@ func NewVolumeKey(b []byte) (*VolumeKey, error) {
 
 // Wipe overwrites the key with zeros; it can't be used afterwards.
 func (k *VolumeKey) Wipe() { k.wipe() }
+
+// Wrap calls wrap with the key's bytes, which it must not keep: for a key service that takes plaintext
+// (AWS: Encrypt). KindClosed if the key was wiped.
+func (k *VolumeKey) Wrap(wrap func(plaintext []byte) ([]byte, error)) ([]byte, error) {
+	return k.lend("wrap volume key", wrap)
+}

@@ -2,10 +2,8 @@ package fs
 
 import (
 	"context"
-	"fmt"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
@@ -101,23 +99,35 @@ func (v *volume) keyError(op, path, arn string, cause error) *Error {
 	return e
 }
 
-// unwrapVolume unwraps the volume key and authenticates the volume file with it.
-func (v *volume) unwrapVolume(ctx context.Context, vf *envelope.VolumeFile) (*envelope.Volume, error) {
+// volumeKey asks for the volume key (AWS: Decrypt), by the CMK or by recovery. The caller wipes it.
+func (v *volume) volumeKey(ctx context.Context, vf *envelope.VolumeFile) (*envelope.VolumeKey, error) {
 	ctx, cancel := context.WithTimeout(ctx, keyTimeout)
 	defer cancel()
-	if len(vf.Keys) == 0 || vf.WrappedBy >= len(vf.Keys) {
-		return nil, &Error{Op: "attach", Kind: KindBadVolume, Path: v.info.Backing, Err: fmt.Errorf("volume file names no CMK")}
+	if v.source == nil {
+		return decryptVolumeKey(ctx, v.keys, vf.ID, vf.Keys[vf.WrappedBy], vf.Wrapped)
 	}
-	out, err := v.keys.Decrypt(ctx, &kms.DecryptInput{
-		KeyId:             aws.String(vf.Keys[vf.WrappedBy]),
-		CiphertextBlob:    vf.Wrapped,
-		EncryptionContext: envelope.VolumeContext(vf.ID),
+	var err error
+	if v.recover, err = v.source.open(ctx, v.keys, vf); err != nil {
+		return nil, err
+	}
+	return v.recover.volumeKey(ctx, vf)
+}
+
+// decryptVolumeKey has a CMK unwrap a volume key.
+func decryptVolumeKey(ctx context.Context, keys KeyService, id envelope.VolumeID, arn string, wrapped []byte) (*envelope.VolumeKey, error) {
+	out, err := keys.Decrypt(ctx, &kms.DecryptInput{
+		KeyId: &arn, CiphertextBlob: wrapped, EncryptionContext: envelope.VolumeContext(id),
 	})
 	if err != nil {
-		return nil, newError("attach", v.info.Backing, err)
+		return nil, err
 	}
 	defer clear(out.Plaintext)
-	key, err := envelope.NewVolumeKey(out.Plaintext)
+	return envelope.NewVolumeKey(out.Plaintext)
+}
+
+// unwrapVolume unwraps the volume key and authenticates the volume file with it.
+func (v *volume) unwrapVolume(ctx context.Context, vf *envelope.VolumeFile) (*envelope.Volume, error) {
+	key, err := v.volumeKey(ctx, vf)
 	if err != nil {
 		return nil, newError("attach", v.info.Backing, err)
 	}

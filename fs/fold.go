@@ -125,6 +125,8 @@ func lostName(err error) error {
 // foldAll moves all staged key slots into their headers. The flush before makes every newest root
 // durable, so that the other root page may be overwritten; the one after, the new headers.
 func (s *fileSystem) foldAll() error {
+	s.folding.Lock() // whoever comes second finds what the first could not fold
+	defer s.folding.Unlock()
 	staged := s.folds.take()
 	if len(staged) == 0 {
 		return nil

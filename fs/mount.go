@@ -30,7 +30,8 @@ type MountOptions struct {
 	FSName             string   // shown as the mounted device; the backing directory when empty
 	Logger             *slog.Logger
 
-	shared bool // see volume.shared
+	shared   bool            // see volume.shared
+	recovery *RecoverySource // see volume.source
 }
 
 // check refuses a mount point that cannot be used and fills defaults.

@@ -13,6 +13,10 @@ type OfflineOptions struct {
 	Keys     KeyService   // unwraps the volume key and the data keys
 	ReadOnly bool         // change nothing in the store; several may read at the same time
 	Logger   *slog.Logger // nil: none
+
+	// Recovery opens the volume without its CMK. Keys may then be nil, for a volume that is only read
+	// with an RSA key. Files are not opened with it but by Rewrap and Extract.
+	Recovery *RecoverySource
 }
 
 // Offline is a volume that this process uses without FUSE. It counts as a mount: it holds the same
@@ -32,7 +36,7 @@ type Offline struct {
 // unwrap the volume key, reads the rename log and settles what a crash has left of it. KindLocked
 // when the volume is mounted, or in use by another process that does not only read.
 func OpenVolume(ctx context.Context, o OfflineOptions) (*Offline, error) {
-	m := MountOptions{Backing: o.Backing, Keys: o.Keys, ReadOnly: o.ReadOnly, NoWriteback: true, Logger: o.Logger, shared: o.ReadOnly}
+	m := MountOptions{Backing: o.Backing, Keys: o.Keys, ReadOnly: o.ReadOnly, NoWriteback: true, Logger: o.Logger, shared: o.ReadOnly, recovery: o.Recovery}
 	if m.Logger == nil {
 		m.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -72,6 +72,9 @@ func (s *fileSystem) tryAcquire(in *inode, writer bool) (again bool, err error) 
 		return false, s.misplaced(in, before.paths)
 	}
 	key, err := s.vol.unwrap(slot, at)
+	if errors.Is(err, errKeyLeft) && s.momentOf(in).differs(before) {
+		return true, nil // wrapped anew since it was looked at
+	}
 	if err != nil {
 		return false, err
 	}

@@ -3,6 +3,7 @@ package fs
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/kmsfs/kmsfs/envelope"
@@ -21,26 +22,38 @@ type renames struct {
 	size int64
 	owed *envelope.RenameEntry // a cancel that could not be written yet: it goes before the next entry
 
-	log *envelope.RenameLog // locks itself
+	logs atomic.Pointer[renameLogs]
 }
+
+// renameLogs are the log and, after a sweep, the log before it: an open that began earlier may have
+// seen a slot that the sweep has left behind. Both lock themselves.
+type renameLogs struct {
+	now    *envelope.RenameLog
+	before *envelope.RenameLog // nil until a sweep
+}
+
+// log returns the log of the present.
+func (r *renames) log() *envelope.RenameLog { return r.logs.Load().now }
 
 // openRenames reads the log. A torn last entry is dropped: its rename never happened.
 func (v *volume) openRenames() (*renames, error) {
 	r := &renames{}
 	f, err := v.root.Open(envelope.RenameLogFile, v.ro)
 	if errors.Is(err, syscall.ENOENT) {
-		r.log = v.crypto.NewRenameLog()
+		r.logs.Store(&renameLogs{now: v.crypto.NewRenameLog()})
 		return r, nil
 	}
 	if err != nil {
 		return nil, newError("open rename log", envelope.RenameLogFile, err)
 	}
-	if r.log, r.size, err = v.parseRenames(f); err != nil {
+	log, size, err := v.parseRenames(f)
+	if err != nil {
 		f.Close()
 		return nil, &Error{Op: "read rename log", Kind: KindBadVolume, Path: envelope.RenameLogFile, Err: err,
 			hint: "kmsfs.renames was edited or damaged; restore it from a backup of the backing directory"}
 	}
-	r.file = f
+	r.file, r.size = f, size
+	r.logs.Store(&renameLogs{now: log})
 	return r, nil
 }
 
@@ -55,8 +68,36 @@ func (v *volume) parseRenames(f *backing.File) (*envelope.RenameLog, int64, erro
 // pathAt returns the path that path, which stands for the log at sequence now, had at an earlier
 // one; false when it had none. The log may be ahead of now: by the rename of a directory that is being
 // made.
-func (r *renames) pathAt(path string, seq, now uint64) (string, bool) {
-	return r.log.PathAt(path, seq, now)
+func (r *renames) pathAt(path string, seq, now uint64) (was string, ok bool) {
+	l := r.logs.Load()
+	base := l.now.Base()
+	if l.before == nil || seq >= base {
+		return l.now.PathAt(path, seq, now)
+	}
+	if path, ok = l.now.PathAt(path, base, max(now, base)); !ok {
+		return "", false
+	}
+	return l.before.PathAt(path, seq, min(now, base))
+}
+
+// sweep retires the entries up to seq, which no slot is older than, and returns how many. r.mu is held.
+func (r *renames) sweep(root *backing.Dir, seq uint64) (int, error) {
+	old := r.log()
+	if r.file == nil || r.owed != nil || seq <= old.Base() {
+		return 0, nil
+	}
+	next, content, err := old.Retired(seq)
+	if err != nil || next.Base() == old.Base() {
+		return 0, err
+	}
+	f, err := replaceLocked(root, envelope.RenameLogFile, content)
+	if err != nil {
+		return 0, err
+	}
+	r.file.Close()
+	r.file, r.size = f, int64(len(content))
+	r.logs.Store(&renameLogs{now: next, before: old})
+	return int(next.Base() - old.Base()), nil
 }
 
 // append makes an entry durable; r.mu is held. The entry's sequence is returned.
@@ -64,13 +105,13 @@ func (r *renames) append(root *backing.Dir, e envelope.RenameEntry) (uint64, err
 	if err := r.create(root); err != nil {
 		return 0, err
 	}
-	e.Seq = r.log.Seq() + 1
-	b, err := r.log.Append(e)
+	e.Seq = r.log().Seq() + 1
+	b, err := r.log().Append(e)
 	if err != nil {
 		return 0, err
 	}
 	if err := r.write(b); err != nil {
-		return 0, errors.Join(err, r.log.Undo(e.Seq))
+		return 0, errors.Join(err, r.log().Undo(e.Seq))
 	}
 	r.size += int64(len(b))
 	return e.Seq, nil

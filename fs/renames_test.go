@@ -49,8 +49,8 @@ func TestRenameLogIsReadBackAndGoesOnBehindATornEntry(t *testing.T) {
 	if r, err = v.openRenames(); err != nil {
 		t.Fatal(err)
 	}
-	if r.log.Seq() != 1 {
-		t.Fatalf("sequence behind a torn entry: %d, want 1", r.log.Seq())
+	if r.log().Seq() != 1 {
+		t.Fatalf("sequence behind a torn entry: %d, want 1", r.log().Seq())
 	}
 	mustAppend(t, v, r, "/b", "/d")
 	r.close()

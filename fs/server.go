@@ -30,8 +30,10 @@ type fileSystem struct {
 	rootDir    *dirHandle // held for the whole mount
 	renames    *renames
 	wraps      wrapGate
+	rewrapping sync.Mutex // held by a rewrap; first in the lock order, nothing waits for it
 	streams    dirStreams
 	folds      foldQueue
+	folding    sync.Mutex // held by foldAll; before names and inode.mu
 	sizes      sizes
 	committer  *committer
 	changes    atomic.Uint64 // counts changes of names and attributes, after each
@@ -61,7 +63,7 @@ func newFileSystem(v *volume, o *MountOptions) (*fileSystem, error) {
 		return nil, err
 	}
 	s.dirs = newDirCache(maxOpenDirs)
-	s.tree = newTree(root, s.renames.log.Seq(), s.dirs.drop)
+	s.tree = newTree(root, s.renames.log().Seq(), s.dirs.drop)
 	s.folds.tree = s.tree
 	s.committer = newCommitter(s)
 	if err := s.keepRoot(root); err != nil {

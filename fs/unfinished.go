@@ -16,7 +16,7 @@ import (
 // rename. Left alone, an exchange that never happened would give the keys below both directories
 // paths that they never had. Nothing else uses the file system yet.
 func (s *fileSystem) settleRenames() error {
-	entries := s.renames.log.Entries()
+	entries := s.renames.log().Entries()
 	if len(entries) == 0 {
 		return nil
 	}
@@ -39,12 +39,12 @@ func (s *fileSystem) settleRenames() error {
 func (s *fileSystem) cancelRename(e envelope.RenameEntry) (err error) {
 	e.Cancel = true
 	if s.vol.ro {
-		e.Seq = s.renames.log.Seq() + 1
-		_, err = s.renames.log.Append(e)
+		e.Seq = s.renames.log().Seq() + 1
+		_, err = s.renames.log().Append(e)
 	} else {
 		e.Seq, err = s.renames.append(s.vol.root, e)
 	}
-	s.tree.seq = s.renames.log.Seq()
+	s.tree.seq = s.renames.log().Seq()
 	return err
 }
 

@@ -64,7 +64,7 @@ func TestCancelThatCannotBeWrittenIsOwed(t *testing.T) {
 	if err := s.rename(root, "plain", root, "third", 0); err != nil {
 		t.Fatal(err)
 	}
-	log := s.renames.log.Entries()
+	log := s.renames.log().Entries()
 	if len(log) != 3 || !log[1].Cancel || log[1].New != "/moved" || log[2].New != "/third" {
 		t.Errorf("log %+v", log)
 	}

@@ -48,6 +48,9 @@ type volume struct {
 	ro      bool
 	shared  bool // other readers may have the volume open at the same time
 
+	source  *RecoverySource // opens the volume without its CMK; nil for the ordinary way
+	recover *recovery       // what source has become
+
 	keyList atomic.Pointer[keyList] // what file says, for whoever wraps or unwraps
 
 	fileMu sync.Mutex           // held while the volume file is changed, also across system calls
@@ -147,7 +150,7 @@ func attach(ctx context.Context, o *MountOptions) (*volume, error) {
 	if o.ReadOnly {
 		root.Freeze()
 	}
-	v := &volume{root: root, keys: o.Keys, log: o.Logger, ro: o.ReadOnly, shared: o.shared}
+	v := &volume{root: root, keys: o.Keys, log: o.Logger, ro: o.ReadOnly, shared: o.shared, source: o.recovery}
 	if err := v.open(ctx, o.Backing); err != nil {
 		v.close()
 		return nil, err
