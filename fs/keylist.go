@@ -75,7 +75,6 @@ func (v *volume) replaceVolumeFile(change func(*envelope.VolumeFile)) error {
 	}
 	v.lock.Close()
 	v.lock = lock
-	v.info = volumeInfo(&vf, v.info.Backing)
 	return v.takeKeys(&vf)
 }
 

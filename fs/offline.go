@@ -55,7 +55,12 @@ func OpenVolume(ctx context.Context, o OfflineOptions) (*Offline, error) {
 }
 
 // Info returns what the volume file says, authenticated.
-func (o *Offline) Info() VolumeInfo { return o.fs.vol.info }
+func (o *Offline) Info() VolumeInfo {
+	v := o.fs.vol
+	v.fileMu.Lock()
+	defer v.fileMu.Unlock()
+	return volumeInfo(v.file, v.info.Backing)
+}
 
 // Close writes everything back, flushes the store, records a clean end, wipes the keys and gives up
 // the lock. The error tells what could not be written. Later calls return the same.
