@@ -55,6 +55,9 @@ func (c *call) updateAlias(in *kms.UpdateAliasInput) (*kms.UpdateAliasOutput, er
 			return refuse(KindValidation, "Alias %s cannot be changed from a CMK with key usage %s to a CMK with key usage %s. The key usage of the current CMK and the new CMK must be the same.",
 				*in.AliasName, source.Usage, key.Usage)
 		}
+		if isSymmetric(&source.Key) != isSymmetric(key) {
+			return refuse(KindValidation, "Alias %s cannot be changed from a CMK with key spec %s to a CMK with key spec %s.", *in.AliasName, source.Spec, key.Spec)
+		}
 		if source.ID != key.ID {
 			if err := c.roomForAlias(tx, key.ID); err != nil {
 				return err

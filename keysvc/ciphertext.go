@@ -48,9 +48,9 @@ func additionalData(backing store.BackingID, context map[string]string) []byte {
 
 // seal encrypts under the key's current material.
 func (c *call) seal(k *keySnapshot, plaintext []byte, context map[string]string) ([]byte, error) {
-	current := k.Current()
-	if current == nil {
-		return nil, refuse(KindInvalidState, "%s is unavailable.", k.arn)
+	current, err := k.material()
+	if err != nil {
+		return nil, err
 	}
 	wrapped, err := c.s.config.Token.Wrap(c.ctx, hsm.KeyID(current.Backing), plaintext, additionalData(current.Backing, context))
 	if err != nil {

@@ -73,7 +73,7 @@ func (c *call) dataKey(in *kms.GenerateDataKeyInput) (*dataKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkAlgorithm(k, types.EncryptionAlgorithmSpecSymmetricDefault, c.op.name); err != nil {
+	if _, err := c.checkCipher(k, symmetricDefault, nil); err != nil {
 		return nil, err
 	}
 	if err := dryRun(in.DryRun); err != nil {

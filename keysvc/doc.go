@@ -31,8 +31,15 @@
 //
 // # Ciphertext
 //
-// See ciphertext.go for the format. A ciphertext names its backing key, so
-// Decrypt needs no KeyId and old ciphertexts outlive rotation.
+// See ciphertext.go for the format of symmetric keys' ciphertexts. They name their
+// backing key, so Decrypt needs no KeyId and old ciphertexts outlive rotation. RSA
+// ciphertexts are bare.
+//
+// # Key pairs
+//
+// Private keys work in the token; what needs only the public key (Verify, Encrypt
+// with RSA) is done in software with the key that the token shows (package
+// hsm/publickey). key_specs.go has the table of specs, usages and algorithms.
 //
 // # Trust
 //
@@ -48,6 +55,6 @@
 // # Not here
 //
 // The wire protocol and signatures (keysvc/api), key policies and identity policies,
-// asymmetric and HMAC keys, imported material, multi-region keys and custom key
-// stores. What is asked for and not there is refused, never ignored.
+// imported material, multi-region keys and custom key stores; SM2 and post-quantum
+// keys. What is asked for and not there is refused, never ignored.
 package keysvc

@@ -28,14 +28,21 @@ func (c *call) encrypt(in *kms.EncryptInput) (*kms.EncryptOutput, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(checkAlgorithm(k, in.EncryptionAlgorithm, c.op.name), dryRun(in.DryRun)); err != nil {
-		return nil, err
-	}
-	out, err := c.seal(c.s.rotateIfDue(c.ctx, k), in.Plaintext, in.EncryptionContext)
+	x, err := c.checkCipher(k, in.EncryptionAlgorithm, in.EncryptionContext)
 	if err != nil {
 		return nil, err
 	}
-	return &kms.EncryptOutput{CiphertextBlob: out, KeyId: aws.String(k.arn), EncryptionAlgorithm: symmetricDefault}, nil
+	if err := c.checkSize(x, len(in.Plaintext)); err != nil {
+		return nil, err
+	}
+	if err := dryRun(in.DryRun); err != nil {
+		return nil, err
+	}
+	out, _, err := c.seals(x, in.Plaintext)
+	if err != nil {
+		return nil, err
+	}
+	return &kms.EncryptOutput{CiphertextBlob: out, KeyId: aws.String(k.arn), EncryptionAlgorithm: x.algorithm}, nil
 }
 
 // Decrypt decrypts what Encrypt, GenerateDataKey or ReEncrypt made. The caller
@@ -59,19 +66,22 @@ func (c *call) decrypt(in *kms.DecryptInput) (*kms.DecryptOutput, error) {
 	a := access{context: in.EncryptionContext, grantTokens: in.GrantTokens}
 	k, ct, err := c.source(in.KeyId, in.CiphertextBlob, unread, a)
 	if err != nil {
+		return nil, errors.Join(namesNoKey("keyId", in.KeyId, in.EncryptionAlgorithm), err)
+	}
+	x, err := c.checkCipher(k, in.EncryptionAlgorithm, in.EncryptionContext)
+	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(checkAlgorithm(k, in.EncryptionAlgorithm, c.op.name), unreadDryRun(unread)); err != nil {
+	if err := unreadDryRun(unread); err != nil {
 		return nil, err
 	}
-	plaintext, err := c.open(ct, in.EncryptionContext)
+	plaintext, material, err := c.opens(x, ct)
 	if err != nil {
 		return nil, err
 	}
 	c.secret(plaintext)
 	return &kms.DecryptOutput{
-		Plaintext: plaintext, KeyId: aws.String(k.arn), EncryptionAlgorithm: symmetricDefault,
-		KeyMaterialId: aws.String(materialID(k.ID, ct.backing)),
+		Plaintext: plaintext, KeyId: aws.String(k.arn), EncryptionAlgorithm: x.algorithm, KeyMaterialId: material,
 	}, dryRun(in.DryRun)
 }
 
@@ -89,38 +99,48 @@ func (c *call) reEncrypt(in *kms.ReEncryptInput) (*kms.ReEncryptOutput, error) {
 	from, ct, err := c.source(in.SourceKeyId, in.CiphertextBlob, unread, access{
 		action: string(types.GrantOperationReEncryptFrom), context: in.SourceEncryptionContext, grantTokens: in.GrantTokens})
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(namesNoKey("sourceKeyId", in.SourceKeyId, in.SourceEncryptionAlgorithm), err)
 	}
 	to, err := c.use(*in.DestinationKeyId, access{
 		action: string(types.GrantOperationReEncryptTo), context: in.DestinationEncryptionContext, grantTokens: in.GrantTokens})
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(
-		checkAlgorithm(from, in.SourceEncryptionAlgorithm, c.op.name),
-		checkAlgorithm(to, in.DestinationEncryptionAlgorithm, c.op.name),
-		unreadDryRun(unread),
-	); err != nil {
+	source, err := c.checkCipher(from, in.SourceEncryptionAlgorithm, in.SourceEncryptionContext)
+	if err != nil {
 		return nil, err
 	}
-	plaintext, err := c.open(ct, in.SourceEncryptionContext)
+	destination, err := c.checkCipher(to, in.DestinationEncryptionAlgorithm, in.DestinationEncryptionContext)
+	if err != nil {
+		return nil, err
+	}
+	if err := unreadDryRun(unread); err != nil {
+		return nil, err
+	}
+	return c.moved(source, destination, ct, in.DryRun)
+}
+
+// moved decrypts under one key and encrypts under another.
+func (c *call) moved(from, to cipher, ct ciphertext, dry *bool) (*kms.ReEncryptOutput, error) {
+	plaintext, sourceMaterial, err := c.opens(from, ct)
 	if err != nil {
 		return nil, err
 	}
 	defer clear(plaintext)
-	if err := dryRun(in.DryRun); err != nil {
+	if err := c.checkSize(to, len(plaintext)); err != nil {
 		return nil, err
 	}
-	to = c.s.rotateIfDue(c.ctx, to)
-	out, err := c.seal(to, plaintext, in.DestinationEncryptionContext)
+	if err := dryRun(dry); err != nil {
+		return nil, err
+	}
+	out, material, err := c.seals(to, plaintext)
 	if err != nil {
 		return nil, err
 	}
 	return &kms.ReEncryptOutput{
-		CiphertextBlob: out, SourceKeyId: aws.String(from.arn), KeyId: aws.String(to.arn),
-		SourceEncryptionAlgorithm: symmetricDefault, DestinationEncryptionAlgorithm: symmetricDefault,
-		SourceKeyMaterialId:      aws.String(materialID(from.ID, ct.backing)),
-		DestinationKeyMaterialId: aws.String(materialID(to.ID, to.Current().Backing)),
+		CiphertextBlob: out, SourceKeyId: aws.String(from.key.arn), KeyId: aws.String(to.key.arn),
+		SourceEncryptionAlgorithm: from.algorithm, DestinationEncryptionAlgorithm: to.algorithm,
+		SourceKeyMaterialId: sourceMaterial, DestinationKeyMaterialId: material,
 	}, nil
 }
 
@@ -152,6 +172,9 @@ func (c *call) source(keyID *string, blob []byte, unread bool, a access) (*keySn
 	k, err := c.use(*keyID, a)
 	if err != nil || unread {
 		return k, ct, err
+	}
+	if isRSA(k) {
+		return k, ciphertext{wrapped: blob}, nil
 	}
 	if malformed != nil {
 		return nil, ct, malformed
@@ -189,16 +212,9 @@ func (c *call) checkOwner(k *keySnapshot, ct ciphertext) error {
 	return refuse(KindIncorrectKey, "The key ID in the request does not identify a CMK that can perform this operation.")
 }
 
-// checkAlgorithm refuses a key or an algorithm that isn't for encryption with a
-// symmetric key. An absent algorithm is SYMMETRIC_DEFAULT.
-func checkAlgorithm(k *keySnapshot, algorithm types.EncryptionAlgorithmSpec, op string) error {
-	if k.Usage != types.KeyUsageTypeEncryptDecrypt {
-		return refuse(KindInvalidKeyUsage, "%s key usage is %s which is not valid for %s.", k.arn, k.Usage, op)
-	}
-	if algorithm != "" && algorithm != symmetricDefault {
-		return refuse(KindInvalidKeyUsage, "Algorithm %s is incompatible with key spec %s.", algorithm, k.Spec)
-	}
-	return nil
+// namesNoKey says why the key of an RSA ciphertext wasn't found if none was given.
+func namesNoKey(member string, keyID *string, algorithm types.EncryptionAlgorithmSpec) error {
+	return required(member, keyID != nil || oaepHashes[algorithm] == 0)
 }
 
 // algorithm records an encryption algorithm; absent means SYMMETRIC_DEFAULT.

@@ -38,6 +38,8 @@ const (
 	KindAccessDenied
 	KindDryRun
 	KindConflict
+	KindInvalidSignature
+	KindInvalidMac
 )
 
 // errorTable maps each kind to AWS's name, the HTTP status and the SDK's type.
@@ -68,6 +70,8 @@ var errorTable = [...]struct {
 	KindAccessDenied:      {"AccessDeniedException", http.StatusBadRequest, nil},
 	KindDryRun:            {"DryRunOperationException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.DryRunOperationException{Message: m} }},
 	KindConflict:          {"ConflictException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.ConflictException{Message: m} }},
+	KindInvalidSignature:  {"KMSInvalidSignatureException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.KMSInvalidSignatureException{Message: m} }},
+	KindInvalidMac:        {"KMSInvalidMacException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.KMSInvalidMacException{Message: m} }},
 }
 
 // String returns the AWS name.
@@ -163,4 +167,20 @@ func fromToken(err error) *Error {
 	default:
 		return internal(err)
 	}
+}
+
+// lacking says what the token that holds the key material can't do.
+func lacking(err error, what string, args ...any) error {
+	e := refuse(KindUnsupported, what+" is not supported by the token that holds the key material.", args...)
+	e.Err = err
+	return e
+}
+
+// fromTokenFor is fromToken for an operation with an algorithm that tokens may
+// lack.
+func (c *call) fromTokenFor(err error, member, algorithm string) error {
+	if hsm.IsKind(err, hsm.KindUnsupported) {
+		return lacking(err, "%s %s", member, algorithm)
+	}
+	return fromToken(err)
 }

@@ -23,13 +23,35 @@ const (
 // federated users, and the root of an account.
 var principalARN = regexp.MustCompile(`^arn:aws:(iam|sts)::[0-9]{12}:(root|(user|role|assumed-role|federated-user)/.+)$`)
 
-// symmetricGrants are the operations that a grant on a symmetric key can give.
-var symmetricGrants = []types.GrantOperation{
-	types.GrantOperationDecrypt, types.GrantOperationEncrypt,
-	types.GrantOperationGenerateDataKey, types.GrantOperationGenerateDataKeyWithoutPlaintext,
-	types.GrantOperationGenerateDataKeyPair, types.GrantOperationGenerateDataKeyPairWithoutPlaintext,
-	types.GrantOperationReEncryptFrom, types.GrantOperationReEncryptTo,
-	types.GrantOperationCreateGrant, types.GrantOperationRetireGrant, types.GrantOperationDescribeKey,
+// anyKeyGrants are the operations that a grant on any key can give, grantsByUsage
+// those on keys of a usage.
+var (
+	anyKeyGrants  = []types.GrantOperation{types.GrantOperationCreateGrant, types.GrantOperationRetireGrant, types.GrantOperationDescribeKey}
+	grantsByUsage = map[types.KeyUsageType][]types.GrantOperation{
+		types.KeyUsageTypeEncryptDecrypt: {
+			types.GrantOperationDecrypt, types.GrantOperationEncrypt,
+			types.GrantOperationReEncryptFrom, types.GrantOperationReEncryptTo,
+		},
+		types.KeyUsageTypeSignVerify:        {types.GrantOperationSign, types.GrantOperationVerify, types.GrantOperationGetPublicKey},
+		types.KeyUsageTypeGenerateVerifyMac: {types.GrantOperationGenerateMac, types.GrantOperationVerifyMac},
+		types.KeyUsageTypeKeyAgreement:      {types.GrantOperationDeriveSharedSecret, types.GrantOperationGetPublicKey},
+	}
+	symmetricGrants = []types.GrantOperation{
+		types.GrantOperationGenerateDataKey, types.GrantOperationGenerateDataKeyWithoutPlaintext,
+		types.GrantOperationGenerateDataKeyPair, types.GrantOperationGenerateDataKeyPairWithoutPlaintext,
+	}
+)
+
+// grantable lists the operations that a grant on a key can give.
+func grantable(k *keySnapshot) []types.GrantOperation {
+	all := slices.Concat(anyKeyGrants, grantsByUsage[k.Usage])
+	switch {
+	case isSymmetric(&k.Key):
+		return append(all, symmetricGrants...)
+	case isRSA(k):
+		return append(all, types.GrantOperationGetPublicKey)
+	}
+	return all
 }
 
 // grantParams records the members of CreateGrant.
@@ -93,13 +115,17 @@ func checkConstraints(constraints *types.GrantConstraints) error {
 	return nil
 }
 
-// fits refuses operations that the key can't do, and a grant of nothing.
-func fits(k *keySnapshot, operations []types.GrantOperation) error {
+// fits refuses operations that the key can't do, a grant of nothing, and limits by
+// an encryption context that operations with the key don't have.
+func fits(k *keySnapshot, operations []types.GrantOperation, constraints *types.GrantConstraints) error {
+	if constraints != nil && !isSymmetric(&k.Key) && len(constraints.EncryptionContextEquals)+len(constraints.EncryptionContextSubset) > 0 {
+		return refuse(KindValidation, "Encryption context constraints are valid for symmetric encryption keys only; the key %s has the key spec %s.", k.arn, k.Spec)
+	}
 	if len(operations) == 0 {
 		return refuse(KindValidation, "A grant must have at least one operation.")
 	}
 	for _, op := range operations {
-		if !slices.Contains(symmetricGrants, op) {
+		if !slices.Contains(grantable(k), op) {
 			return refuse(KindValidation, "The grant operation %s is not valid for the key %s, whose key usage is %s.", op, k.arn, k.Usage)
 		}
 	}

@@ -31,7 +31,7 @@ func (c *call) createGrant(in *kms.CreateGrantInput) (*kms.CreateGrantOutput, er
 		return nil, err
 	}
 	grant := c.newGrant(k, in)
-	if err := errors.Join(fits(k, grant.Operations), c.mayDelegate(k, grant), dryRun(in.DryRun)); err != nil {
+	if err := errors.Join(fits(k, grant.Operations, grant.Constraints), c.mayDelegate(k, grant), dryRun(in.DryRun)); err != nil {
 		return nil, err
 	}
 	if _, err := c.change(*in.KeyId, func(tx store.Tx, _ *store.Key) error { return c.putGrant(tx, grant) }); err != nil {

@@ -21,7 +21,7 @@ import (
 // taken for the remains of a crash.
 const unfinishedAfter = 10 * time.Minute
 
-// CreateKey makes a symmetric encryption key with one backing key in the token.
+// CreateKey makes a key of any spec that the token can, with one backing key there.
 func (s *Service) CreateKey(ctx context.Context, in *kms.CreateKeyInput, _ ...func(*kms.Options)) (*kms.CreateKeyOutput, error) {
 	return serve(s, ctx, opCreateKey, in, (*call).createKey)
 }
@@ -40,6 +40,8 @@ func (c *call) createKey(in *kms.CreateKeyInput) (*kms.CreateKeyOutput, error) {
 		return nil, err
 	}
 	key := c.newKey(types.KeyManagerTypeCustomer)
+	key.Spec = specOf(in)
+	key.Usage = types.KeyUsageType(fallback(string(in.KeyUsage), string(types.KeyUsageTypeEncryptDecrypt)))
 	if in.Description != nil {
 		key.Description = *in.Description
 	}
@@ -56,14 +58,10 @@ func (c *call) createKey(in *kms.CreateKeyInput) (*kms.CreateKeyOutput, error) {
 
 // checkCreateKey refuses what isn't well formed and what isn't there yet.
 func (c *call) checkCreateKey(in *kms.CreateKeyInput) error {
-	spec := in.KeySpec
-	if in.CustomerMasterKeySpec != "" {
-		if spec != "" {
-			return refuse(KindValidation, "You cannot specify KeySpec and CustomerMasterKeySpec in the same request. CustomerMasterKeySpec is deprecated.")
-		}
-		spec = types.KeySpec(in.CustomerMasterKeySpec)
+	if in.KeySpec != "" && in.CustomerMasterKeySpec != "" {
+		return refuse(KindValidation, "You cannot specify KeySpec and CustomerMasterKeySpec in the same request. CustomerMasterKeySpec is deprecated.")
 	}
-	if err := checkSpec(spec, in.KeyUsage); err != nil {
+	if err := checkSpec(specOf(in), in.KeyUsage); err != nil {
 		return err
 	}
 	if err := refuseUnsupported(in); err != nil {
@@ -72,18 +70,10 @@ func (c *call) checkCreateKey(in *kms.CreateKeyInput) error {
 	return checkTags(in.Tags)
 }
 
-func checkSpec(spec types.KeySpec, usage types.KeyUsageType) error {
-	symmetric := spec == "" || spec == types.KeySpecSymmetricDefault
-	switch {
-	case !symmetric && usage == "":
-		return refuse(KindValidation, "You must specify a KeyUsage value for all KMS keys except for symmetric encryption keys.")
-	case !symmetric:
-		return refuse(KindUnsupported, "KeySpec %s is not supported.", spec)
-	case usage != "" && usage != types.KeyUsageTypeEncryptDecrypt:
-		return refuse(KindValidation, "KeyUsage %s is not compatible with KeySpec SYMMETRIC_DEFAULT", usage)
-	default:
-		return nil
-	}
+// specOf is the key spec that an input asks for, by either name.
+func specOf(in *kms.CreateKeyInput) types.KeySpec {
+	spec := fallback(string(in.KeySpec), string(in.CustomerMasterKeySpec))
+	return types.KeySpec(fallback(spec, string(types.KeySpecSymmetricDefault)))
 }
 
 // refuseUnsupported refuses members that would be ignored otherwise.
@@ -128,7 +118,7 @@ func (c *call) makeKey(key store.Key, extra func(store.Tx) error) (*keySnapshot,
 	if err != nil {
 		return nil, internal(err)
 	}
-	if err := s.generate(c.ctx, key.ID, key.Materials[0]); err != nil {
+	if err := s.generate(c.ctx, &key, key.Materials[0]); err != nil {
 		return nil, errors.Join(err, s.discard(c.ctx, key.Ref()))
 	}
 	key.State, key.Materials[0].State = types.KeyStateEnabled, store.MaterialCurrent
@@ -147,9 +137,22 @@ func (c *call) makeKey(key store.Key, extra func(store.Tx) error) (*keySnapshot,
 	return newSnapshot(key, 0), nil
 }
 
-func (s *Service) generate(ctx context.Context, keyID string, m store.Material) error {
-	label := fmt.Sprintf("kms/%s/%d", keyID, m.Number)
-	if err := s.config.Token.GenerateKey(ctx, hsm.KeyID(m.Backing), label); err != nil {
+// generate makes a backing key of the type that the key's spec asks for.
+func (s *Service) generate(ctx context.Context, key *store.Key, m store.Material) error {
+	token, id, label := s.config.Token, hsm.KeyID(m.Backing), fmt.Sprintf("kms/%s/%d", key.ID, m.Number)
+	var err error
+	switch {
+	case isSymmetric(key):
+		err = token.GenerateKey(ctx, id, label)
+	case hasPublicKey(key):
+		err = token.GenerateKeyPair(ctx, id, made(key), purposes[key.Usage], label)
+	default:
+		err = token.GenerateMACKey(ctx, id, made(key), label)
+	}
+	if hsm.IsKind(err, hsm.KindUnsupported) {
+		return lacking(err, "KeySpec %s with KeyUsage %s", key.Spec, key.Usage)
+	}
+	if err != nil {
 		return fromToken(err)
 	}
 	return nil

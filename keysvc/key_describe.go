@@ -62,7 +62,9 @@ func metadata(k *keySnapshot) *types.KeyMetadata {
 		CustomerMasterKeySpec: types.CustomerMasterKeySpec(k.Spec),
 		Description:           aws.String(k.Description),
 		Enabled:               k.State == types.KeyStateEnabled,
-		EncryptionAlgorithms:  []types.EncryptionAlgorithmSpec{types.EncryptionAlgorithmSpecSymmetricDefault},
+		EncryptionAlgorithms:  encryptionAlgorithms(&k.Key),
+		SigningAlgorithms:     signingAlgorithms(&k.Key),
+		MacAlgorithms:         macAlgorithms(&k.Key),
 		KeyId:                 aws.String(k.ID),
 		KeyManager:            k.Manager,
 		KeySpec:               k.Spec,
@@ -71,7 +73,8 @@ func metadata(k *keySnapshot) *types.KeyMetadata {
 		MultiRegion:           aws.Bool(k.MultiRegion),
 		Origin:                k.Origin,
 	}
-	if current := k.Current(); current != nil {
+	m.KeyAgreementAlgorithms = agreementAlgorithms(&k.Key)
+	if current := k.Current(); current != nil && isSymmetric(&k.Key) {
 		m.CurrentKeyMaterialId = aws.String(materialID(k.ID, current.Backing))
 	}
 	if !k.DeletionDate.IsZero() {

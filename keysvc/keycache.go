@@ -42,6 +42,14 @@ func (s *Service) fresh(r reading) bool {
 	return r.generation == s.config.Store.Generation() && time.Since(r.at) < maxAge
 }
 
+// material returns the material in use.
+func (k *keySnapshot) material() (*store.Material, error) {
+	if current := k.Current(); current != nil {
+		return current, nil
+	}
+	return nil, refuse(KindInvalidState, "%s is unavailable.", k.arn)
+}
+
 // owns tells whether a backing key is one of the key's materials.
 func (k *keySnapshot) owns(backing store.BackingID) bool {
 	return slices.ContainsFunc(k.Materials, func(m store.Material) bool { return m.Backing == backing })

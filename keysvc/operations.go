@@ -78,6 +78,14 @@ var (
 	opDecrypt               = &operation{name: "Decrypt", aliases: true, managed: true, states: whenUsable}
 	opReEncrypt             = &operation{name: "ReEncrypt", aliases: true, managed: true, states: whenUsable}
 	opGenerateDataKey       = &operation{name: "GenerateDataKey", aliases: true, managed: true, states: whenUsable}
+	opSign                  = &operation{name: "Sign", aliases: true, managed: true, states: whenUsable}
+	opVerify                = &operation{name: "Verify", aliases: true, managed: true, states: whenUsable}
+	opGetPublicKey          = &operation{name: "GetPublicKey", aliases: true, managed: true, states: whenUsable}
+	opGenerateMac           = &operation{name: "GenerateMac", aliases: true, managed: true, states: whenUsable}
+	opVerifyMac             = &operation{name: "VerifyMac", aliases: true, managed: true, states: whenUsable}
+	opDeriveSharedSecret    = &operation{name: "DeriveSharedSecret", aliases: true, managed: true, states: whenUsable}
+	opGenerateDataKeyPair   = &operation{name: "GenerateDataKeyPair", aliases: true, managed: true, states: whenUsable}
+	opGenerateKeyPairHidden = &operation{name: "GenerateDataKeyPairWithoutPlaintext", aliases: true, managed: true, states: whenUsable}
 	opGenerateDataKeyHidden = &operation{name: "GenerateDataKeyWithoutPlaintext", aliases: true, managed: true, states: whenUsable}
 )
 

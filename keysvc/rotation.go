@@ -34,11 +34,22 @@ func (c *call) rotateKeyOnDemand(in *kms.RotateKeyOnDemandInput) (*kms.RotateKey
 	if err != nil {
 		return nil, err
 	}
+	if err := checkRotatable(k); err != nil {
+		return nil, err
+	}
 	if err := c.s.rotate(c.ctx, k, types.RotationTypeOnDemand); err != nil {
 		return nil, err
 	}
 	c.response = audit.Params{"keyId": k.arn}
 	return &kms.RotateKeyOnDemandOutput{KeyId: aws.String(k.arn)}, nil
+}
+
+// checkRotatable refuses rotation of anything but symmetric keys. AWS sends no text.
+func checkRotatable(k *keySnapshot) error {
+	if !isSymmetric(&k.Key) {
+		return &Error{Kind: KindUnsupported}
+	}
+	return nil
 }
 
 // rotateIfDue rotates a key whose automatic rotation is due and returns it as it
@@ -79,7 +90,7 @@ func (s *Service) rotate(ctx context.Context, k *keySnapshot, kind types.Rotatio
 	if err != nil {
 		return err
 	}
-	if err := s.generate(ctx, k.ID, material); err != nil {
+	if err := s.generate(ctx, &k.Key, material); err != nil {
 		return errors.Join(err, s.dropMaterial(ctx, k.Ref(), material.Backing))
 	}
 	err = s.update(ctx, k.Ref(), func(_ store.Tx, key *store.Key) error {

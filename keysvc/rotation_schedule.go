@@ -27,6 +27,9 @@ func (c *call) enableKeyRotation(in *kms.EnableKeyRotationInput) (*kms.EnableKey
 		period = *in.RotationPeriodInDays
 	}
 	_, err := c.change(*in.KeyId, func(_ store.Tx, key *store.Key) error {
+		if err := checkSchedulable(key); err != nil {
+			return err
+		}
 		start := c.now
 		if key.RotationPeriodDays > 0 {
 			start = key.NextRotation.Add(-days(key.RotationPeriodDays))
@@ -35,6 +38,18 @@ func (c *call) enableKeyRotation(in *kms.EnableKeyRotationInput) (*kms.EnableKey
 		return nil
 	})
 	return &kms.EnableKeyRotationOutput{}, err
+}
+
+// checkSchedulable refuses automatic rotation of keys whose material the service
+// doesn't make, or makes once only.
+func checkSchedulable(key *store.Key) error {
+	switch {
+	case !isSymmetric(key):
+		return &Error{Kind: KindUnsupported}
+	case key.Origin != types.OriginTypeAwsKms:
+		return refuse(KindUnsupported, "%s origin is %s which is not valid for this operation.", keyARN(key.Scope, key.ID), key.Origin)
+	}
+	return nil
 }
 
 func days(n int32) time.Duration { return time.Duration(n) * day }
@@ -47,6 +62,9 @@ func (s *Service) DisableKeyRotation(ctx context.Context, in *kms.DisableKeyRota
 func (c *call) disableKeyRotation(in *kms.DisableKeyRotationInput) (*kms.DisableKeyRotationOutput, error) {
 	c.text("keyId", in.KeyId)
 	_, err := c.change(*in.KeyId, func(_ store.Tx, key *store.Key) error {
+		if err := checkSchedulable(key); err != nil {
+			return err
+		}
 		key.RotationPeriodDays, key.NextRotation = 0, time.Time{}
 		return nil
 	})
@@ -62,6 +80,9 @@ func (c *call) getKeyRotationStatus(in *kms.GetKeyRotationStatusInput) (*kms.Get
 	c.text("keyId", in.KeyId)
 	k, err := c.use(*in.KeyId, access{})
 	if err != nil {
+		return nil, err
+	}
+	if err := checkSchedulable(&k.Key); err != nil {
 		return nil, err
 	}
 	out := &kms.GetKeyRotationStatusOutput{KeyId: aws.String(k.arn)}
@@ -88,6 +109,9 @@ func (c *call) listKeyRotations(in *kms.ListKeyRotationsInput) (*kms.ListKeyRota
 	}
 	k, err := c.use(*in.KeyId, access{})
 	if err != nil {
+		return nil, err
+	}
+	if err := checkRotatable(k); err != nil {
 		return nil, err
 	}
 	entries, next := c.rotationPage(k, list, in.IncludeKeyMaterial == types.IncludeKeyMaterialAllKeyMaterial)

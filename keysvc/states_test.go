@@ -38,11 +38,26 @@ var footnotes = map[string]struct{ name, text string }{
 // subject is a key to try an operation on, and what the operation needs beside.
 type subject struct {
 	*fixture
+	*template
 	key   string // in the state under test
 	other string // an enabled key
-	blob  []byte // made under key
 	grant string // on key
 	alias string // of key
+
+	signing, mac, agreeing string // like key, of other kinds
+}
+
+// keyOf is the key that an operation is tried on.
+func (s *subject) keyOf(op string) string {
+	switch op {
+	case "Sign", "Verify", "GetPublicKey":
+		return s.signing
+	case "GenerateMac", "VerifyMac":
+		return s.mac
+	case "DeriveSharedSecret":
+		return s.agreeing
+	}
+	return s.key
 }
 
 // attempts do each operation of the table once.
@@ -164,6 +179,38 @@ var attempts = map[string]func(s *subject) error{
 		_, err := s.UpdateAlias(s.ctx(), &kms.UpdateAliasInput{AliasName: aws.String("alias/other"), TargetKeyId: &s.key})
 		return err
 	},
+	"Sign": func(s *subject) error {
+		_, err := s.Sign(s.ctx(), &kms.SignInput{KeyId: &s.signing, Message: []byte("x"), SigningAlgorithm: types.SigningAlgorithmSpecEcdsaSha256})
+		return err
+	},
+	"Verify": func(s *subject) error {
+		_, err := s.Verify(s.ctx(), &kms.VerifyInput{KeyId: &s.signing, Message: []byte("x"), SigningAlgorithm: types.SigningAlgorithmSpecEcdsaSha256, Signature: s.signed})
+		return err
+	},
+	"GetPublicKey": func(s *subject) error {
+		_, err := s.GetPublicKey(s.ctx(), &kms.GetPublicKeyInput{KeyId: &s.signing})
+		return err
+	},
+	"GenerateMac": func(s *subject) error {
+		_, err := s.GenerateMac(s.ctx(), &kms.GenerateMacInput{KeyId: &s.mac, Message: []byte("x"), MacAlgorithm: types.MacAlgorithmSpecHmacSha256})
+		return err
+	},
+	"VerifyMac": func(s *subject) error {
+		_, err := s.VerifyMac(s.ctx(), &kms.VerifyMacInput{KeyId: &s.mac, Message: []byte("x"), MacAlgorithm: types.MacAlgorithmSpecHmacSha256, Mac: s.tag})
+		return err
+	},
+	"DeriveSharedSecret": func(s *subject) error {
+		_, err := s.DeriveSharedSecret(s.ctx(), &kms.DeriveSharedSecretInput{KeyId: &s.agreeing, KeyAgreementAlgorithm: types.KeyAgreementAlgorithmSpecEcdh, PublicKey: s.peer})
+		return err
+	},
+	"GenerateDataKeyPair": func(s *subject) error {
+		_, err := s.GenerateDataKeyPair(s.ctx(), &kms.GenerateDataKeyPairInput{KeyId: &s.key, KeyPairSpec: types.DataKeyPairSpecEccNistP256})
+		return err
+	},
+	"GenerateDataKeyPairWithoutPlaintext": func(s *subject) error {
+		_, err := s.GenerateDataKeyPairWithoutPlaintext(s.ctx(), &kms.GenerateDataKeyPairWithoutPlaintextInput{KeyId: &s.key, KeyPairSpec: types.DataKeyPairSpecEccNistP256})
+		return err
+	},
 	"UpdateKeyDescription": func(s *subject) error {
 		_, err := s.UpdateKeyDescription(s.ctx(), &kms.UpdateKeyDescriptionInput{KeyId: &s.key, Description: aws.String("new")})
 		return err
@@ -178,11 +225,12 @@ func same(t testing.TB, one, two error) error {
 	return one
 }
 
-// template is a pair of keys whose materials are in the token. Subjects are made
-// from it, as making keys takes a token a while.
+// template is keys whose materials are in the token. Subjects are made from it, as
+// making keys takes a token a while.
 type template struct {
-	key, other store.Key
-	blob       []byte
+	key, other, signing, mac, agreeing store.Key
+
+	blob, signed, tag, peer []byte
 }
 
 func newTemplate(t *testing.T) *template {
@@ -195,16 +243,18 @@ func newTemplate(t *testing.T) *template {
 		}
 		return k.Key
 	}
-	key := f.key()
-	return &template{key: get(key), other: get(f.key()), blob: f.encrypt(key, "x", nil)}
+	key, signing := f.key(), f.keyOf(types.KeySpecEccNistP256, types.KeyUsageTypeSignVerify)
+	mac, agreeing := f.keyOf(types.KeySpecHmac256, types.KeyUsageTypeGenerateVerifyMac), f.keyOf(types.KeySpecEccNistP256, types.KeyUsageTypeKeyAgreement)
+	signed, err := f.Sign(f.ctx(), &kms.SignInput{KeyId: &signing, Message: []byte("x"), SigningAlgorithm: types.SigningAlgorithmSpecEcdsaSha256})
+	f.must(signed, err)
+	tag, err := f.GenerateMac(f.ctx(), &kms.GenerateMacInput{KeyId: &mac, Message: []byte("x"), MacAlgorithm: types.MacAlgorithmSpecHmacSha256})
+	f.must(tag, err)
+	return &template{key: get(key), other: get(f.key()), signing: get(signing), mac: get(mac), agreeing: get(agreeing),
+		blob: f.encrypt(key, "x", nil), signed: signed.Signature, tag: tag.Mac, peer: f.public(agreeing).PublicKey}
 }
 
-// subject replaces all that is in the service's store by a key in a state and what
-// the operations need beside it.
-func (from *template) subject(f *fixture, state types.KeyState) *subject {
-	f.t.Helper()
-	s := &subject{fixture: f, key: from.key.ID, other: from.other.ID, blob: from.blob, alias: "alias/subject", grant: strings.Repeat("0", 64)}
-	key := from.key
+// in is a key as it is in a state.
+func in(state types.KeyState, key store.Key) store.Key {
 	key.State = state
 	switch state {
 	case types.KeyStatePendingDeletion, types.KeyStatePendingReplicaDeletion:
@@ -214,15 +264,27 @@ func (from *template) subject(f *fixture, state types.KeyState) *subject {
 	case types.KeyStateUnavailable:
 		key.Origin = types.OriginTypeAwsCloudhsm
 	}
+	return key
+}
+
+// subject replaces all that is in the service's store by keys in a state and what
+// the operations need beside them.
+func (from *template) subject(f *fixture, state types.KeyState) *subject {
+	f.t.Helper()
+	s := &subject{fixture: f, template: from, key: from.key.ID, other: from.other.ID, signing: from.signing.ID, mac: from.mac.ID, agreeing: from.agreeing.ID,
+		alias: "alias/subject", grant: strings.Repeat("0", 64)}
 	err := s.config.Store.Update(s.ctx(), func(tx store.Tx) error {
-		for _, id := range []string{s.key, s.other} {
-			if err := tx.DeleteKey(s.ctx(), s.scope(), id); err != nil && !errors.Is(err, store.ErrNotFound) {
+		for _, key := range []store.Key{in(state, from.key), in(state, from.signing), in(state, from.mac), in(state, from.agreeing), from.other} {
+			if err := tx.DeleteKey(s.ctx(), s.scope(), key.ID); err != nil && !errors.Is(err, store.ErrNotFound) {
+				return err
+			}
+			if err := tx.PutKey(s.ctx(), key); err != nil {
 				return err
 			}
 		}
-		return errors.Join(tx.PutKey(s.ctx(), key), tx.PutKey(s.ctx(), from.other),
-			tx.CreateAlias(s.ctx(), s.scope(), store.Alias{Name: s.alias, KeyID: key.ID}),
-			tx.CreateGrant(s.ctx(), s.scope(), store.Grant{ID: s.grant, KeyID: key.ID, Grantee: userARN,
+		return errors.Join(
+			tx.CreateAlias(s.ctx(), s.scope(), store.Alias{Name: s.alias, KeyID: s.key}),
+			tx.CreateGrant(s.ctx(), s.scope(), store.Grant{ID: s.grant, KeyID: s.key, Grantee: userARN,
 				Operations: []types.GrantOperation{types.GrantOperationDecrypt}, IssuingAccount: rootARN(testAccount)}))
 	})
 	if err != nil {
@@ -270,7 +332,7 @@ func TestEveryOperationInEveryKeyState(t *testing.T) {
 }
 
 func tryState(t *testing.T, op string, s *subject, cell string) {
-	before, err := s.load(s.ctx(), store.KeyRef{Scope: s.scope(), ID: s.key})
+	before, err := s.load(s.ctx(), store.KeyRef{Scope: s.scope(), ID: s.keyOf(op)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -282,8 +344,8 @@ func tryState(t *testing.T, op string, s *subject, cell string) {
 		return
 	}
 	note := footnotes[cell]
-	wantError(t, err, note.name, fmt.Sprintf(note.text, s.arn(s.key)))
-	after, loadErr := s.load(s.ctx(), store.KeyRef{Scope: s.scope(), ID: s.key})
+	wantError(t, err, note.name, fmt.Sprintf(note.text, s.arn(s.keyOf(op))))
+	after, loadErr := s.load(s.ctx(), store.KeyRef{Scope: s.scope(), ID: s.keyOf(op)})
 	if loadErr != nil || !reflect.DeepEqual(after.Key, before.Key) {
 		t.Errorf("the refused operation has changed the key: %+v, %v", after, loadErr)
 	}

@@ -2,9 +2,9 @@
 // pair in a token: parse and write SubjectPublicKeyInfo, verify signatures,
 // encrypt with RSAES-OAEP, and check and name points on curves.
 //
-// It knows secp256k1 beside what crypto/x509 knows. Its input is not trusted:
+// It also makes key pairs on secp256k1 that are for use outside of a token. It knows
+// secp256k1 beside what crypto/x509 knows. Its input is not trusted:
 // everything is parsed strictly, and a point that isn't on its curve is refused.
 //
-// Its functions have no state and may be used by any number of goroutines. It
-// holds no private keys.
+// Its functions have no state and may be used by any number of goroutines.
 package publickey

@@ -38,6 +38,14 @@ func wipePlaintext(v any) {
 	switch v := v.(type) {
 	case *kms.EncryptInput:
 		clear(v.Plaintext)
+	case *kms.SignInput:
+		clear(v.Message)
+	case *kms.GenerateMacInput:
+		clear(v.Message)
+	case *kms.DeriveSharedSecretOutput:
+		clear(v.SharedSecret)
+	case *kms.GenerateDataKeyPairOutput:
+		clear(v.PrivateKeyPlaintext)
 	case *kms.DecryptOutput:
 		clear(v.Plaintext)
 	case *kms.GenerateDataKeyOutput:
@@ -49,35 +57,43 @@ func wipePlaintext(v any) {
 
 // operations are all operations by their API names.
 var operations = map[string]operation{
-	"CancelKeyDeletion":               call((*keysvc.Service).CancelKeyDeletion),
-	"CreateAlias":                     call((*keysvc.Service).CreateAlias),
-	"CreateGrant":                     call((*keysvc.Service).CreateGrant),
-	"CreateKey":                       call((*keysvc.Service).CreateKey),
-	"Decrypt":                         call((*keysvc.Service).Decrypt),
-	"DeleteAlias":                     call((*keysvc.Service).DeleteAlias),
-	"DescribeKey":                     call((*keysvc.Service).DescribeKey),
-	"DisableKey":                      call((*keysvc.Service).DisableKey),
-	"DisableKeyRotation":              call((*keysvc.Service).DisableKeyRotation),
-	"EnableKey":                       call((*keysvc.Service).EnableKey),
-	"EnableKeyRotation":               call((*keysvc.Service).EnableKeyRotation),
-	"Encrypt":                         call((*keysvc.Service).Encrypt),
-	"GenerateDataKey":                 call((*keysvc.Service).GenerateDataKey),
-	"GenerateDataKeyWithoutPlaintext": call((*keysvc.Service).GenerateDataKeyWithoutPlaintext),
-	"GenerateRandom":                  call((*keysvc.Service).GenerateRandom),
-	"GetKeyRotationStatus":            call((*keysvc.Service).GetKeyRotationStatus),
-	"ListAliases":                     call((*keysvc.Service).ListAliases),
-	"ListGrants":                      call((*keysvc.Service).ListGrants),
-	"ListKeyRotations":                call((*keysvc.Service).ListKeyRotations),
-	"ListKeys":                        call((*keysvc.Service).ListKeys),
-	"ListResourceTags":                call((*keysvc.Service).ListResourceTags),
-	"ListRetirableGrants":             call((*keysvc.Service).ListRetirableGrants),
-	"ReEncrypt":                       call((*keysvc.Service).ReEncrypt),
-	"RetireGrant":                     call((*keysvc.Service).RetireGrant),
-	"RevokeGrant":                     call((*keysvc.Service).RevokeGrant),
-	"RotateKeyOnDemand":               call((*keysvc.Service).RotateKeyOnDemand),
-	"ScheduleKeyDeletion":             call((*keysvc.Service).ScheduleKeyDeletion),
-	"TagResource":                     call((*keysvc.Service).TagResource),
-	"UntagResource":                   call((*keysvc.Service).UntagResource),
-	"UpdateAlias":                     call((*keysvc.Service).UpdateAlias),
-	"UpdateKeyDescription":            call((*keysvc.Service).UpdateKeyDescription),
+	"CancelKeyDeletion":                   call((*keysvc.Service).CancelKeyDeletion),
+	"CreateAlias":                         call((*keysvc.Service).CreateAlias),
+	"CreateGrant":                         call((*keysvc.Service).CreateGrant),
+	"CreateKey":                           call((*keysvc.Service).CreateKey),
+	"Decrypt":                             call((*keysvc.Service).Decrypt),
+	"DeleteAlias":                         call((*keysvc.Service).DeleteAlias),
+	"DeriveSharedSecret":                  call((*keysvc.Service).DeriveSharedSecret),
+	"DescribeKey":                         call((*keysvc.Service).DescribeKey),
+	"DisableKey":                          call((*keysvc.Service).DisableKey),
+	"DisableKeyRotation":                  call((*keysvc.Service).DisableKeyRotation),
+	"EnableKey":                           call((*keysvc.Service).EnableKey),
+	"EnableKeyRotation":                   call((*keysvc.Service).EnableKeyRotation),
+	"Encrypt":                             call((*keysvc.Service).Encrypt),
+	"GenerateDataKey":                     call((*keysvc.Service).GenerateDataKey),
+	"GenerateDataKeyPair":                 call((*keysvc.Service).GenerateDataKeyPair),
+	"GenerateDataKeyPairWithoutPlaintext": call((*keysvc.Service).GenerateDataKeyPairWithoutPlaintext),
+	"GenerateDataKeyWithoutPlaintext":     call((*keysvc.Service).GenerateDataKeyWithoutPlaintext),
+	"GenerateMac":                         call((*keysvc.Service).GenerateMac),
+	"GenerateRandom":                      call((*keysvc.Service).GenerateRandom),
+	"GetKeyRotationStatus":                call((*keysvc.Service).GetKeyRotationStatus),
+	"GetPublicKey":                        call((*keysvc.Service).GetPublicKey),
+	"ListAliases":                         call((*keysvc.Service).ListAliases),
+	"ListGrants":                          call((*keysvc.Service).ListGrants),
+	"ListKeyRotations":                    call((*keysvc.Service).ListKeyRotations),
+	"ListKeys":                            call((*keysvc.Service).ListKeys),
+	"ListResourceTags":                    call((*keysvc.Service).ListResourceTags),
+	"ListRetirableGrants":                 call((*keysvc.Service).ListRetirableGrants),
+	"ReEncrypt":                           call((*keysvc.Service).ReEncrypt),
+	"RetireGrant":                         call((*keysvc.Service).RetireGrant),
+	"RevokeGrant":                         call((*keysvc.Service).RevokeGrant),
+	"RotateKeyOnDemand":                   call((*keysvc.Service).RotateKeyOnDemand),
+	"ScheduleKeyDeletion":                 call((*keysvc.Service).ScheduleKeyDeletion),
+	"Sign":                                call((*keysvc.Service).Sign),
+	"TagResource":                         call((*keysvc.Service).TagResource),
+	"UntagResource":                       call((*keysvc.Service).UntagResource),
+	"UpdateAlias":                         call((*keysvc.Service).UpdateAlias),
+	"UpdateKeyDescription":                call((*keysvc.Service).UpdateKeyDescription),
+	"Verify":                              call((*keysvc.Service).Verify),
+	"VerifyMac":                           call((*keysvc.Service).VerifyMac),
 }
