@@ -7,13 +7,16 @@ import (
 )
 
 // blockBuffer holds the plaintext of one block that is not in the tree yet.
-type blockBuffer struct{ p [PageSize]byte }
+type blockBuffer struct {
+	p     [PageSize]byte
+	loose bool // of a chunk that was taken apart and is to be stored raw
+}
 
 var blockPool = sync.Pool{New: func() any { return new(blockBuffer) }}
 
 // release wipes the buffer and returns it to the pool.
 func (b *blockBuffer) release() {
-	clear(b.p[:])
+	*b = blockBuffer{}
 	blockPool.Put(b)
 }
 
@@ -31,6 +34,12 @@ func (f *File) dropBuffer(block uint64) {
 // buffer returns the buffer of block, filled with its present content (zeros when fresh says that
 // none of it will be seen).
 func (f *File) buffer(op string, block uint64, fresh bool) (*blockBuffer, error) {
+	if b := f.dirty[block]; b != nil {
+		return b, nil
+	}
+	if err := f.loosen(op, block/chunkBlocks); err != nil {
+		return nil, err
+	}
 	if b := f.dirty[block]; b != nil {
 		return b, nil
 	}
@@ -60,9 +69,10 @@ func (f *File) flushBuffers(op string) error {
 	b := getBatch()
 	defer b.release(batchBlocks)
 	for len(list) > 0 {
-		n := min(len(list), batchBlocks)
+		n := wholeChunks(list, batchBlocks)
 		for i, block := range list[:n] {
-			b.jobs[i].id, b.jobs[i].plain = nodeID{0, block}, f.dirty[block].p[:]
+			d := f.dirty[block]
+			b.jobs[i] = pageJob{id: nodeID{0, block}, plain: d.p[:], raw: d.loose}
 		}
 		if err := f.writeBlocks(op, b, n); err != nil {
 			return err
@@ -74,4 +84,17 @@ func (f *File) flushBuffers(op string) error {
 	}
 	f.inline = false
 	return nil
+}
+
+// wholeChunks returns how many of the first blocks of list, at most limit, to take without parting
+// those of one chunk.
+func wholeChunks(list []uint64, limit int) int {
+	if len(list) <= limit {
+		return len(list)
+	}
+	n := limit
+	for list[n]/chunkBlocks == list[n-1]/chunkBlocks {
+		n--
+	}
+	return n
 }

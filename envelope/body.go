@@ -101,7 +101,7 @@ func (b *body) parseRest(rest []byte) error {
 		b.inline = append([]byte(nil), rest...)
 		return nil
 	case b.kind == bodyTree && int(b.count)*entrySize == len(rest) && b.count <= maxRootEntries:
-		if err := checkEntries(rest); err != nil {
+		if err := checkEntries(rest, b.height == 0); err != nil {
 			return err
 		}
 		b.entries = make([]entry, b.count)

@@ -122,7 +122,7 @@ func (f *File) nonEmpty(list []*node) []*node {
 func (f *File) writeNodeBatch(op string, b *batch, list []*node) error {
 	for i, n := range list {
 		n.setSequence(f.maxSeq + 1)
-		b.jobs[i].id, b.jobs[i].plain = n.id, n.page[:]
+		b.jobs[i] = pageJob{id: n.id, plain: n.page[:]}
 	}
 	jobs := b.jobs[:len(list)]
 	if err := f.writePages(op, jobs, b.slabFor(len(jobs))); err != nil {
@@ -179,7 +179,7 @@ func (f *File) writeRoot(op string) error {
 func (f *File) rootHeader() *Header {
 	seq := f.maxSeq + 1
 	return &Header{
-		Suite: SuiteAES256GCM, VolumeID: f.volume, FileID: f.id, Commitment: f.commit,
+		Suite: SuiteAES256GCM, Flags: f.flags, VolumeID: f.volume, FileID: f.id, Commitment: f.commit,
 		Sequence: seq, MountID: f.mountID, SlotArea: f.slotArea,
 		StatRecord: f.stat.SealStat(f.id, seq, f.size),
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	mathrand "math/rand/v2"
 	"sync"
 	"testing"
 )
@@ -41,11 +42,17 @@ func (s *lockedStore) Sync() error {
 // Each writer owns a stripe and checks that it reads back what it wrote, while others read, commit
 // and sync.
 func TestConcurrentUseKeepsEveryWrite(t *testing.T) {
+	for name, flags := range map[string]uint16{"raw": 0, "compressed": FlagCompress} {
+		t.Run(name, func(t *testing.T) { useConcurrently(t, flags) })
+	}
+}
+
+func useConcurrently(t *testing.T, flags uint16) {
 	const stripe, rounds = 200_000, 30
 	s := &lockedStore{}
 	o := optionsFor(t, s)
 	o.limits = limits{dirtyBlocks: 30, dirtyNodes: 4, epochMessages: 500}
-	f, err := CreateFile(o, VolumeID{1}, FileID{2}, nil, 0)
+	f, err := CreateFile(o, VolumeID{1}, FileID{2}, nil, flags)
 	must(t, err)
 	var writers, others sync.WaitGroup
 	stop := make(chan struct{})
@@ -66,6 +73,9 @@ func TestConcurrentUseKeepsEveryWrite(t *testing.T) {
 		})
 	}
 	for _, do := range []func() error{f.Commit, f.Sync, func() error { return f.Verify(nil) }, func() error {
+		_, err := f.ReadAt(make([]byte, 100), mathrand.Int64N(3*stripe)) // of whatever is written just now
+		return err
+	}, func() error {
 		_, err := f.SeekHole(f.Size() / 2)
 		if KindOf(err) == KindNoData {
 			err = nil

@@ -7,11 +7,14 @@ import (
 	"maps"
 )
 
-// modelState is what the file must hold: whole blocks by number (absent: zeros), size, slot area.
+// modelState is what the file must hold: whole blocks by number (absent: zeros), size, slot area, and
+// whether it is compressed.
 type modelState struct {
 	blocks map[int64]*[PageSize]byte // never changed in place
 	size   int64
 	area   []byte
+
+	compress bool
 }
 
 func (m modelState) clone() modelState {
@@ -73,8 +76,8 @@ var errDiffers = errors.New("differs")
 
 // compare checks the open file against m.
 func (c *crashRun) compare(m *modelState) error {
-	if c.file.Size() != m.size || !bytes.Equal(c.file.SlotArea(), m.area) {
-		return fmt.Errorf("%w: size %d, want %d, or slot area", errDiffers, c.file.Size(), m.size)
+	if c.file.Size() != m.size || !bytes.Equal(c.file.SlotArea(), m.area) || c.file.Compresses() != m.compress {
+		return fmt.Errorf("%w: size %d, want %d, or slot area or compression", errDiffers, c.file.Size(), m.size)
 	}
 	var got [PageSize]byte
 	for block, want := range m.blocks {

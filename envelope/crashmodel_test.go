@@ -34,6 +34,7 @@ type crashRun struct {
 	attempted []modelState // a failed commit may have written, since the last Sync
 	overtaken int          // of these, how many a later commit has overwritten
 	flaky     bool         // the store fails now and then without crashing
+	buffered  int          // blocks kept back
 	committed []modelState // from the last acknowledged Sync (or creation) on
 	acked     bool         // committed[0] was acknowledged durable
 	seq       uint64       // of the last commit seen
@@ -45,13 +46,15 @@ func newCrashRun(seed uint64) *crashRun {
 	if err != nil {
 		panic(err)
 	}
-	return &crashRun{r: rand.New(rand.NewPCG(seed, 0)), key: key, mount: 1, bad: map[uint64]bool{}}
+	c := &crashRun{r: rand.New(rand.NewPCG(seed, 0)), key: key, mount: 1, bad: map[uint64]bool{}}
+	c.buffered = []int{12, 40}[c.r.IntN(2)]
+	return c
 }
 
 func (c *crashRun) options() FileOptions {
 	return FileOptions{
 		Store: c.store, Key: c.key, Stat: zeroStat{}, MountID: c.mount,
-		limits: limits{dirtyBlocks: 12, dirtyNodes: 6, epochMessages: 300},
+		limits: limits{dirtyBlocks: c.buffered, dirtyNodes: 6, epochMessages: 300},
 	}
 }
 
@@ -61,13 +64,14 @@ func (c *crashRun) note(format string, a ...any) { c.log = append(c.log, fmt.Spr
 func (c *crashRun) create() error {
 	c.store = newCrashStore()
 	area := c.randomArea()
-	f, err := CreateFile(c.options(), VolumeID{1}, FileID{2}, area, 0)
+	flags := []uint16{0, FlagCompress, FlagCompress}[c.r.IntN(3)]
+	f, err := CreateFile(c.options(), VolumeID{1}, FileID{2}, area, flags)
 	if err != nil {
 		return fmt.Errorf("create: %w", err)
 	}
-	c.note("create area=%d", len(area))
+	c.note("create area=%d flags=%d", len(area), flags)
 	c.file, c.acked = f, false
-	c.now = modelState{blocks: map[int64]*[PageSize]byte{}, area: area}
+	c.now = modelState{blocks: map[int64]*[PageSize]byte{}, area: area, compress: flags != 0}
 	c.before = c.now.clone()
 	c.committed = []modelState{c.before}
 	c.seq, _ = f.State()
@@ -94,9 +98,11 @@ func (c *crashRun) randomOffset() int64 {
 	}
 }
 
+// randomBytes are mostly such that they compress, so that there are chunks of both kinds.
 func (c *crashRun) randomBytes(n int) []byte {
 	p := make([]byte, n)
-	for i := 0; i+8 <= n; i += 8 {
+	step := []int{8, 16, 32, 64}[c.r.IntN(4)]
+	for i := 0; i+8 <= n; i += step {
 		v := c.r.Uint64()
 		for j := range 8 {
 			p[i+j] = byte(v >> (8 * j))
@@ -112,13 +118,19 @@ func (c *crashRun) op() error {
 		return c.write(c.randomOffset(), 1+c.r.IntN(9000))
 	case n < 36:
 		return c.write(c.randomOffset()&^(PageSize-1), PageSize*(directBlocks+c.r.IntN(8)))
-	case n < 44:
+	case n < 40:
+		return c.write(c.randomOffset()&^(chunkSize-1), chunkSize+c.r.IntN(3*chunkSize))
+	case n < 46:
 		return c.write(c.now.size, 1+c.r.IntN(6000))
 	case n < 54:
 		return c.truncate()
 	case n < 62:
 		return c.punch()
-	case n < 66:
+	case n < 64:
+		c.note("compress %v", !c.now.compress)
+		c.now.compress = !c.now.compress
+		return c.file.SetCompress(c.now.compress)
+	case n < 67:
 		area := c.randomArea()
 		c.note("area %d", len(area))
 		c.now.area = area

@@ -15,6 +15,7 @@ var engineVectors = map[string]func(v *vector){
 	"root-page":  checkRootVector,
 	"tag-page":   checkTagPageVector,
 	"data-block": checkBlockVector,
+	"chunk-page": checkChunkPageVector,
 	"file":       checkFileVector,
 }
 
@@ -62,9 +63,17 @@ func (v *vector) page() *[PageSize]byte {
 	return (*[PageSize]byte)(v.body)
 }
 
-// entryLineOf is how vectors write an entry: its place, page, epoch, nonce and tag.
+// entryLineOf is how vectors write an entry: its place, page, epoch, nonce and tag, and what it is in
+// a compressed chunk.
 func entryLineOf(place int, e *entry) string {
-	return fmt.Sprintf("%d %d %d %x %x", place, e.page, e.epoch, e.nonce, e.tag)
+	line := fmt.Sprintf("%d %d %d %x %x", place, e.page, e.epoch, e.nonce, e.tag)
+	switch e.flags {
+	case entryStream:
+		return line + " stream"
+	case entryRest:
+		return fmt.Sprintf("%d rest", place)
+	}
+	return line
 }
 
 // entryLines returns the entries that are not holes.
@@ -85,20 +94,21 @@ func (v *vector) given() entry {
 	return e
 }
 
-// open opens the vector's page as the page id of a file.
-func (v *vector) open(id nodeID) (*node, error) {
+// open opens the vector's page as the page id of a file, for a page of a stream with the shape of its
+// chunk.
+func (v *vector) open(id nodeID, s shape) (*node, error) {
 	f := &File{id: FileID(v.id("file-id")), keys: v.fileKeys(), store: &memStore{b: append(make([]byte, 2*PageSize), v.body...)}}
 	e := v.given()
 	if id.height > 0 {
 		return f.fetchNode("vector", id, &e)
 	}
 	n := &node{id: id}
-	return n, f.fetchPage("vector", id, &e, n.page[:])
+	return n, f.fetchShaped("vector", id, s, &e, n.page[:])
 }
 
 // sealsAgain seals plain as page id under the vector's nonce and compares.
-func (v *vector) sealsAgain(id nodeID, plain []byte) {
-	jobs := []pageJob{{id: id, e: v.given(), plain: plain}}
+func (v *vector) sealsAgain(id nodeID, s shape, plain []byte) {
+	jobs := []pageJob{{id: id, shape: s, e: v.given(), plain: plain}}
 	jobs[0].e.tag = [tagSize]byte{}
 	slab := make([]byte, PageSize+tagSize)
 	sealPages(v.fileKeys().epoch(jobs[0].e.epoch), jobs, slab, 1)
@@ -109,21 +119,27 @@ func (v *vector) sealsAgain(id nodeID, plain []byte) {
 
 func checkTagPageVector(v *vector) {
 	id := nodeID{uint8(v.number("height")), v.number("index")}
-	n, err := v.open(id)
+	n, err := v.open(id, shape{})
 	if v.expect(err) {
 		if got := entryLines(fanOut, n.entry); !slices.Equal(got, v.fields["entry"]) {
 			v.t.Errorf("entries %q, want %q", got, v.fields["entry"])
 		}
-		v.sealsAgain(id, n.page[:])
+		v.sealsAgain(id, shape{}, n.page[:])
 	}
 }
 
-func checkBlockVector(v *vector) {
+func checkBlockVector(v *vector) { v.checkBlock(shape{}) }
+
+func checkChunkPageVector(v *vector) {
+	v.checkBlock(shape{pages: uint8(v.number("pages")), blocks: uint8(v.number("blocks"))})
+}
+
+func (v *vector) checkBlock(s shape) {
 	id := nodeID{0, v.number("block")}
-	n, err := v.open(id)
+	n, err := v.open(id, s)
 	if v.expect(err) {
 		v.same("content-sha256", fmt.Sprintf("%x", sha256.Sum256(n.page[:])))
-		v.sealsAgain(id, n.page[:])
+		v.sealsAgain(id, s, n.page[:])
 	}
 }
 
@@ -157,6 +173,9 @@ func (v *vector) checkRoot(h *Header, b *body) {
 	v.same("volume-id", h.VolumeID)
 	v.same("file-id", h.FileID)
 	v.same("sequence", h.Sequence)
+	if len(v.fields["flags"]) > 0 || h.Flags != 0 {
+		v.same("flags", h.Flags)
+	}
 	v.same("revision", h.Revision)
 	v.same("mount-id", h.MountID)
 	v.same("slot-area", hex.EncodeToString(h.SlotArea))

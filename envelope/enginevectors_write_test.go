@@ -45,6 +45,7 @@ func TestWriteEngineVectors(t *testing.T) {
 	w.roots()
 	w.pages()
 	w.files()
+	w.chunks()
 }
 
 func (w *engineWriter) volumeID() VolumeID { return VolumeID(bytes.Repeat([]byte{0xa0}, 16)) }
@@ -135,7 +136,8 @@ func (w *engineWriter) badRoots(good []byte) {
 	bad("magic", "corrupt", "magic changed", 0, 1, true)
 	bad("version", "unsupported", "format version 3", 7, 2, true)
 	bad("suite", "unsupported", "suite 3", offSuite, 2, true)
-	bad("flags", "unsupported", "a flag is set", offFlags, 1, true)
+	bad("flags", "unsupported", "an unknown flag is set", offFlags, 2, true)
+	bad("compress-flag", "corrupt", "the flag of compression changed; it is authenticated", offFlags, 1, true)
 	bad("area-length", "corrupt", "slot area longer than the room beside the body", offAreaLen+1, 0x0f, true)
 	bad("body-length", "corrupt", "body too short for an inode record", offBodyLen, 0x3d^0x0d, true)
 	bad("sequence", "corrupt", "sequence changed; it is authenticated", offSequence, 4, true)

@@ -45,7 +45,7 @@ type rootRef struct {
 
 // File is an open encrypted file. It is safe for concurrent use: reads share, changes exclude.
 //
-// Lock order: commitMu, then mu. The node cache and the key cache have locks of their own, which
+// Lock order: commitMu, then mu. The caches of tag pages, chunks and keys have locks of their own, which
 // are taken last and held for no call out of them. commitMu is held for the whole of a commit or
 // sync, also during the device flush; mu is not held during the flush, so reads and buffered
 // writes go on meanwhile.
@@ -64,6 +64,7 @@ type File struct {
 	id       FileID
 	commit   [KeySize]byte // key commitment
 	slotArea []byte
+	flags    uint16 // of the header
 	closed   bool
 
 	// Working tree (W).
@@ -71,6 +72,7 @@ type File struct {
 	height   uint8
 	roots    []entry
 	nodes    nodeCache
+	chunks   chunkCache
 	dirty    map[uint64]*blockBuffer // plaintext not in the tree yet
 	inline   bool                    // the last root holds the data; dirty[0] is its copy
 	changed  bool                    // W differs from L
@@ -143,19 +145,20 @@ func (o *FileOptions) check(op string, id FileID) error {
 }
 
 // CreateFile makes a new empty file in an empty store: it writes root page 0 and nothing else.
-// flags must be 0. The file is not durable until Sync.
+// flags is 0 or FlagCompress. The file is not durable until Sync.
 func CreateFile(o FileOptions, volume VolumeID, id FileID, slotArea []byte, flags uint16) (*File, error) {
 	const op = "create"
 	if err := o.check(op, id); err != nil {
 		return nil, err
 	}
-	if flags != 0 {
+	if flags&^FlagCompress != 0 {
 		return nil, newError(op, KindUnsupported, id, errFlags)
 	}
 	if len(slotArea) > MaxSlotArea {
 		return nil, errSlotArea(op, id, len(slotArea))
 	}
 	f := newFile(o, volume, id)
+	f.flags = flags
 	f.keys.tree.derive(&f.commit, purposeCommit, nil)
 	f.slotArea = append([]byte(nil), slotArea...)
 	f.changed, f.unflushed = true, true
@@ -256,6 +259,25 @@ func (f *File) SetSlotArea(area []byte) error {
 	return nil
 }
 
+// Compresses reports whether what is written to the file is compressed where that saves space.
+func (f *File) Compresses() bool {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.compresses()
+}
+
+// SetCompress sets whether what is written from now on is compressed; the next commit records it.
+func (f *File) SetCompress(on bool) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.usable("set compression"); err != nil || on == f.compresses() {
+		return err
+	}
+	f.flags ^= FlagCompress
+	f.changed = true
+	return nil
+}
+
 // Wipe overwrites the file's keys and buffered plaintext and drops its caches, without a commit.
 // Every later call fails with KindClosed. Safe to call more than once.
 func (f *File) Wipe() {
@@ -271,6 +293,7 @@ func (f *File) Wipe() {
 		delete(f.dirty, b)
 	}
 	f.nodes.init()
+	f.chunks.dropAll()
 	f.roots, f.pages = nil, allocator{}
 }
 

@@ -3,6 +3,8 @@ package envelope
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
+	mathrand "math/rand/v2"
 	"testing"
 )
 
@@ -30,6 +32,14 @@ func (z *fuzzFile) offset(n uint16) int64 {
 }
 
 func (z *fuzzFile) do(code byte, a, b uint16) {
+	switch {
+	case code >= 252:
+		must(z.t, z.file.SetCompress(a%2 == 0))
+		return
+	case code >= 246:
+		z.write(z.offset(a)&^(chunkSize-1), int(b)*4)
+		return
+	}
 	switch code % 10 {
 	case 0, 1:
 		z.write(z.offset(a), int(b)%9000)
@@ -144,22 +154,42 @@ func FuzzEngine(f *testing.F) {
 	f.Add([]byte("\x00\x00\x00\x00\x10\x07\x00\x00\x00\x00\x03\x00\x05\x00\x00\x09\x00\x05\x00\x00"))
 	f.Add([]byte("\x02\x03\x00\xff\xff\x06\x00\x00\x00\x00\x04\x01\x00\x80\x00\x08\xff\x0d\x00\x00\x07\x00\x00\x00\x00\x09\x09\x00\x00\x00"))
 	f.Add([]byte("\x02\x05\x00\xff\xff\x08\x00\x0e\x00\x00\x06\x00\x00\x00\x00\x03\x01\x40\x00\x00\x07\x00\x00\x00\x00\x09\x01\x00\x00\x00"))
-	f.Fuzz(func(t *testing.T, script []byte) {
-		z := &fuzzFile{t: t, store: &memStore{}}
-		var err error
-		z.file, err = CreateFile(z.options(), VolumeID{1}, FileID{2}, nil, 0)
-		must(t, err)
-		defer func() { z.file.Wipe() }()
-		for i := 0; i+5 <= len(script) && i < 5*60; i += 5 {
-			z.do(script[i], binary.BigEndian.Uint16(script[i+1:]), binary.BigEndian.Uint16(script[i+3:]))
+	f.Add([]byte("\xff\x00\x00\x00\x00\xf6\x00\x00\xff\xff\x07\x00\x00\x00\x00\x00\x00\x10\x00\x20\x06\x00\x00\x00\x00\x04\x00\x40\x10\x00\x09\x00\x05\x00\x00"))
+	f.Fuzz(runScript)
+}
+
+// runScript does what the script says to an empty file and compares.
+func runScript(t *testing.T, script []byte) {
+	z := &fuzzFile{t: t, store: &memStore{}}
+	var err error
+	z.file, err = CreateFile(z.options(), VolumeID{1}, FileID{2}, nil, 0)
+	must(t, err)
+	defer func() { z.file.Wipe() }()
+	for i := 0; i+5 <= len(script) && i < 5*60; i += 5 {
+		z.do(script[i], binary.BigEndian.Uint16(script[i+1:]), binary.BigEndian.Uint16(script[i+3:]))
+	}
+	wantContent(t, z.file, z.want)
+	z.holes()
+	z.reopen(1)
+	wantContent(t, z.file, z.want)
+	must(t, z.file.Verify(nil))
+	z.holes()
+}
+
+// Random scripts on files that begin compressed, as many as fit into a second or two.
+func TestCompressedFileAgreesWithPlainMemory(t *testing.T) {
+	for seed := range byte(250) {
+		r := mathrand.NewChaCha8([32]byte{seed})
+		script := make([]byte, 5*(5+seed%56))
+		_, _ = r.Read(script)
+		script[0], script[2] = 0xff, 0 // compress
+		for i := 5; i < len(script); i += 5 {
+			if r.Uint64()%8 == 0 {
+				script[i] = 246 // whole chunks
+			}
 		}
-		wantContent(t, z.file, z.want)
-		z.holes()
-		z.reopen(1)
-		wantContent(t, z.file, z.want)
-		must(t, z.file.Verify(nil))
-		z.holes()
-	})
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { runScript(t, script) })
+	}
 }
 
 // FuzzReadRoots feeds any bytes to the header parser, as they are and with the checksums made right,

@@ -3,6 +3,7 @@ package envelope
 import (
 	"bytes"
 	"io"
+	"sync/atomic"
 	"testing"
 )
 
@@ -10,6 +11,8 @@ import (
 type memStore struct {
 	b     []byte
 	syncs int
+	wrote int // bytes
+	reads atomic.Int64
 	fail  func(op string) error // injected fault of "read", "write", "sync" or "truncate"; nil: none
 }
 
@@ -24,6 +27,7 @@ func (m *memStore) ReadAt(p []byte, off int64) (int, error) {
 	if err := m.fault("read"); err != nil {
 		return 0, err
 	}
+	m.reads.Add(1)
 	if off >= int64(len(m.b)) {
 		return 0, io.EOF
 	}
@@ -39,6 +43,7 @@ func (m *memStore) WriteAt(p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	m.grow(int(off) + len(p))
+	m.wrote += len(p)
 	return copy(m.b[off:], p), nil
 }
 

@@ -31,8 +31,17 @@ func (f *File) ReadAt(p []byte, off int64) (n int, err error) {
 	return n, err
 }
 
-// readPart reads the first part of p: either a batch of whole blocks or bytes of one block.
+// readPart reads the first part of p: a batch of whole blocks, bytes of one block, or what lies in
+// compressed chunks.
 func (f *File) readPart(op string, p []byte, off uint64) (int, error) {
+	if f.dirty[off/PageSize] == nil {
+		c := cursor{f: f, op: op}
+		if e, err := c.entry(off / PageSize); err != nil {
+			return 0, err
+		} else if e.flags != 0 {
+			return f.readPacked(op, p, off)
+		}
+	}
 	if blocks := len(p) / PageSize; off%PageSize == 0 && blocks > 0 {
 		n := min(blocks, batchBlocks)
 		return f.readBlocks(op, p[:n*PageSize:n*PageSize], off/PageSize)
@@ -69,15 +78,15 @@ func (f *File) readPartial(op string, p []byte, block uint64, in int) error {
 	return nil
 }
 
-// readBlocks reads the whole blocks that p spans, at most batchBlocks, and returns how many bytes
-// from the start are good.
+// readBlocks reads the whole blocks that p spans, at most batchBlocks, up to the first one in a
+// compressed chunk, and returns how many bytes from the start are good.
 func (f *File) readBlocks(op string, p []byte, first uint64) (int, error) {
 	b := getBatch()
 	defer b.release(batchBlocks)
 	c := cursor{f: f, op: op}
 	n, good := 0, len(p)
 	var failure error
-	for i := 0; i < len(p) && failure == nil; i += PageSize {
+	for i := 0; i < good; i += PageSize {
 		block, dst := first+uint64(i/PageSize), p[i:i+PageSize:len(p)]
 		if d := f.dirty[block]; d != nil {
 			copy(dst, d.p[:])
@@ -87,10 +96,12 @@ func (f *File) readBlocks(op string, p []byte, first uint64) (int, error) {
 		switch {
 		case err != nil:
 			good, failure = i, err
+		case e.flags != 0:
+			good = i
 		case e.hole():
 			clear(dst)
 		default:
-			b.jobs[n] = pageJob{id: nodeID{0, block}, e: e, plain: dst}
+			b.jobs[n] = pageJob{id: nodeID{0, block}, e: e, plain: dst, at: i / PageSize}
 			n++
 		}
 	}
@@ -116,8 +127,7 @@ func (f *File) fetchBlocks(op string, p []byte, first uint64, jobs []pageJob, fa
 func (f *File) readRuns(op string, jobs []pageJob) (int, error) {
 	for i := 0; i < len(jobs); {
 		n := 1
-		for i+n < len(jobs) && jobs[i+n].e.page == jobs[i].e.page+uint64(n) &&
-			jobs[i+n].id.index == jobs[i].id.index+uint64(n) {
+		for i+n < len(jobs) && jobs[i+n].e.page == jobs[i].e.page+uint64(n) && jobs[i+n].at == jobs[i].at+n {
 			n++
 		}
 		got, err := f.store.ReadAt(jobs[i].plain[:n*PageSize], int64(jobs[i].e.page)*PageSize)

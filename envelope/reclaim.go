@@ -15,7 +15,7 @@ const (
 func (f *File) findFreePages(op string) {
 	var named pageSet
 	err := f.walkTree(op, func(_ nodeID, e *entry) error {
-		if !e.hole() {
+		if e.page != 0 {
 			named.add(e.page)
 		}
 		return nil
@@ -126,9 +126,13 @@ func (f *File) moveLater(op string, id nodeID) error {
 		_, err := f.dirtyPath(op, id.firstBlock(), id.height)
 		return err
 	}
-	_, err := f.buffer(op, id.index, false)
-	if err == nil {
-		f.changed = true
+	b, err := f.buffer(op, id.index, false)
+	if err != nil {
+		return err
 	}
-	return err
+	for block := id.index / chunkBlocks * chunkBlocks; b.loose && f.dirty[block] != nil && f.dirty[block].loose; block++ {
+		f.dirty[block].loose = false // the whole chunk moves as it is
+	}
+	f.changed = true
+	return nil
 }

@@ -140,7 +140,7 @@ func highestSequence(r *Roots, good uint64) uint64 {
 func (f *File) load(c candidate) {
 	h, b := c.header, c.body
 	f.commit = h.Commitment
-	f.slotArea = h.SlotArea
+	f.slotArea, f.flags = h.SlotArea, h.Flags
 	f.size, f.height, f.roots = b.size, b.height, b.entries
 	f.epoch, f.messages = uint16(b.epoch), b.messages
 	f.pages.end, f.pages.used = b.end, b.used
@@ -186,9 +186,13 @@ type differ struct {
 
 // check walks the tree of b.
 func (d *differ) check(b *body) error {
+	var s shape
 	for i := range b.entries {
 		id := nodeID{b.height, uint64(i)}
-		if err := d.below(id, b.entries[i], d.otherEntry(id, nil, i)); err != nil {
+		if id.height == 0 && i%chunkBlocks == 0 {
+			s = rootShape(b.entries, i)
+		}
+		if err := d.below(id, s, b.entries[i], d.otherEntry(id, nil, i)); err != nil {
 			return err
 		}
 	}
@@ -207,15 +211,16 @@ func (d *differ) otherEntry(id nodeID, parent *node, i int) entry {
 	return entry{}
 }
 
-// below authenticates what e leads to unless the other tree has the same entry.
-func (d *differ) below(id nodeID, e, other entry) error {
-	if e.hole() || e == other {
+// below authenticates what e leads to unless the other tree has the same entry. s is the shape of
+// the chunk that a block belongs to.
+func (d *differ) below(id nodeID, s shape, e, other entry) error {
+	if e.page == 0 || e == other {
 		return nil
 	}
 	if id.height == 0 {
 		b := newBlockBuffer()
 		defer b.release()
-		return d.f.fetchPage(d.op, id, &e, b.p[:])
+		return d.f.fetchShaped(d.op, id, s, &e, b.p[:])
 	}
 	n, err := d.f.fetchNode(d.op, id, &e)
 	if err != nil {
@@ -227,7 +232,10 @@ func (d *differ) below(id nodeID, e, other entry) error {
 	}
 	for i := range fanOut {
 		c := id.child(i)
-		if err := d.below(c, n.entry(i), d.otherEntry(c, o, i)); err != nil {
+		if c.height == 0 && i%chunkBlocks == 0 {
+			s = n.shape(i)
+		}
+		if err := d.below(c, s, n.entry(i), d.otherEntry(c, o, i)); err != nil {
 			return err
 		}
 	}

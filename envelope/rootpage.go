@@ -43,6 +43,10 @@ const (
 	offZero       = 164
 )
 
+// FlagCompress in Header.Flags says that what is written to the file is compressed where that saves
+// space. What is stored already may be of either kind.
+const FlagCompress uint16 = 1
+
 // rootMagic begins every root page; its last byte is the format's version.
 var rootMagic = [8]byte{'K', 'M', 'S', 'F', 'S', 'F', 0, 1}
 
@@ -54,7 +58,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // by the sealed body once the file is open).
 type Header struct {
 	Suite      uint16
-	Flags      uint16
+	Flags      uint16 // FlagCompress or 0
 	VolumeID   VolumeID
 	FileID     FileID
 	Commitment [32]byte
@@ -161,7 +165,7 @@ func parseHeader(page *[PageSize]byte) (*Header, Kind, error) {
 	if h.Suite != SuiteAES256GCM {
 		return nil, KindUnsupported, errSuite
 	}
-	if h.Flags != 0 {
+	if h.Flags&^FlagCompress != 0 {
 		return nil, KindUnsupported, errFlags
 	}
 	area := int(binary.LittleEndian.Uint16(page[offAreaLen:]))

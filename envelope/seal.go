@@ -14,19 +14,24 @@ const (
 	parallelBlocks = 32
 	// segmentBlocks is the least number of blocks per goroutine.
 	segmentBlocks = 8
-	// pageAADSize is the length of the additional data of tag pages and data blocks, in bytes.
-	pageAADSize = 5 + 1 + 8
+	// pageAADSize is the greatest length of the additional data of a page, in bytes.
+	pageAADSize = 5 + 2 + 8
 )
 
-// pageAAD appends what a page is bound to: data block ("block", 0, block number) or tag page
-// ("tree", 0, height, index). The physical page is not part of it.
-func pageAAD(dst []byte, id nodeID) []byte {
-	if id.height == 0 {
-		dst = append(dst, "block"...)
-	} else {
+// pageAAD appends what a page is bound to: data block ("block", 0, block number), tag page ("tree", 0,
+// height, index) or page of a stream ("chunk", pages, blocks, number of the block whose entry names
+// it). The physical page is not part of it.
+func pageAAD(dst []byte, id nodeID, s shape) []byte {
+	switch {
+	case s != (shape{}):
+		dst = append(dst, "chunk"...)
+		dst = append(dst, s.pages, s.blocks)
+	case id.height == 0:
+		dst = append(dst, "block\x00"...)
+	default:
 		dst = append(dst, "tree\x00"...)
+		dst = append(dst, id.height)
 	}
-	dst = append(dst, id.height)
 	return binary.LittleEndian.AppendUint64(dst, id.index)
 }
 
@@ -42,8 +47,11 @@ func (c *epochKeys) cipherFor(id nodeID) cipher.AEAD {
 // the ciphertext and receives the plaintext.
 type pageJob struct {
 	id    nodeID
+	shape shape // of the chunk, for a page of its stream
 	e     entry
 	plain []byte
+	at    int  // to read: number of plain among the pages of one piece of memory
+	raw   bool // to write: not to be compressed
 }
 
 // scratch is what one goroutine needs to seal or open pages without allocating.
@@ -55,8 +63,10 @@ type scratch struct {
 
 // batch is a pooled list of jobs with room for their ciphertext and one tag.
 type batch struct {
-	jobs [batchBlocks]pageJob
-	slab []byte
+	jobs     [batchBlocks]pageJob
+	slab     []byte
+	packs    []pack // compressed chunks among the jobs
+	packList [batchBlocks / chunkBlocks]pack
 }
 
 var (
@@ -111,7 +121,7 @@ func sealSegment(k *epochKeys, jobs []pageJob, slab []byte) {
 		if i+1 < len(jobs) {
 			out = dst[: 0 : PageSize+tagSize]
 		}
-		sealed := k.cipherFor(j.id).Seal(out, j.e.nonce[:], j.plain, pageAAD(s.aad[:0], j.id))
+		sealed := k.cipherFor(j.id).Seal(out, j.e.nonce[:], j.plain, pageAAD(s.aad[:0], j.id, j.shape))
 		copy(j.e.tag[:], sealed[PageSize:])
 		if i+1 == len(jobs) {
 			copy(dst, sealed)
@@ -167,7 +177,7 @@ func (s *scratch) open(a cipher.AEAD, j *pageJob, inPlace bool) error {
 		copy(sealed, j.plain[:PageSize])
 	}
 	copy(sealed[PageSize:], j.e.tag[:])
-	_, err := a.Open(j.plain[:0], j.e.nonce[:], sealed, pageAAD(s.aad[:0], j.id))
+	_, err := a.Open(j.plain[:0], j.e.nonce[:], sealed, pageAAD(s.aad[:0], j.id, j.shape))
 	if inPlace {
 		copy(sealed[PageSize:], s.next[:])
 	}
@@ -179,9 +189,18 @@ func (s *scratch) open(a cipher.AEAD, j *pageJob, inPlace bool) error {
 
 // inSegments calls do for adjoining parts of [0, n), on up to workers goroutines when n is large.
 func inSegments(n, workers int, do func(lo, hi int)) {
-	workers = min(workers, n/segmentBlocks)
-	if n < parallelBlocks || workers < 2 {
-		do(0, n)
+	if n < parallelBlocks {
+		workers = 1
+	}
+	spread(n, min(workers, n/segmentBlocks), do)
+}
+
+// spread calls do for adjoining parts of [0, n), each on a goroutine of its own if there are several.
+func spread(n, workers int, do func(lo, hi int)) {
+	if workers = min(workers, n); workers < 2 {
+		if n > 0 {
+			do(0, n)
+		}
 		return
 	}
 	var wg sync.WaitGroup

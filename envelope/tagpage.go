@@ -72,7 +72,7 @@ func (n *node) setEntry(i int, e *entry) { e.put(n.slot(i)) }
 
 // isHole reports whether entry i is a hole.
 func (n *node) isHole(i int) bool {
-	return binary.LittleEndian.Uint64(n.slot(i))&(1<<40-1) == 0
+	return binary.LittleEndian.Uint64(n.slot(i))&(1<<48-1) == 0
 }
 
 // empty reports whether all entries are holes.
@@ -97,7 +97,7 @@ func (n *node) check() error {
 		binary.LittleEndian.Uint64(h[8:]) != n.id.index || !allZero(h[5:8]) || !allZero(h[24:]) {
 		return errTagPageHeader
 	}
-	return checkEntries(n.page[tagPageHeader:])
+	return checkEntries(n.page[tagPageHeader:], n.id.height == 1)
 }
 
 // allZero reports whether b holds zeros only.

@@ -20,12 +20,17 @@ func (f *File) readPage(op string, id nodeID, page uint64, p []byte) error {
 	}
 }
 
-// fetchPage reads and opens the page that e names into p, which is PageSize long.
+// fetchPage reads and opens the tag page or data block that e names into p, which is PageSize long.
 func (f *File) fetchPage(op string, id nodeID, e *entry, p []byte) error {
+	return f.fetchShaped(op, id, shape{}, e, p)
+}
+
+// fetchShaped is fetchPage also for pages of streams; s is the shape of their chunk.
+func (f *File) fetchShaped(op string, id nodeID, s shape, e *entry, p []byte) error {
 	if err := f.readPage(op, id, e.page, p); err != nil {
 		return err
 	}
-	job := [1]pageJob{{id: id, e: *e, plain: p[:PageSize:PageSize]}}
+	job := [1]pageJob{{id: id, shape: s, e: *e, plain: p[:PageSize:PageSize]}}
 	if _, err := f.keys.openPages(job[:], 1); err != nil {
 		clear(p)
 		return f.corrupt(op, int64(id.firstBlock()), err)
@@ -226,12 +231,20 @@ func (f *File) blockEntry(leaf *node, block uint64) entry {
 	return leaf.entry(int(block % fanOut))
 }
 
+// dropBlockEntry drops what the entry of a block names.
+func (f *File) dropBlockEntry(block uint64, e entry) {
+	if e.page != 0 {
+		f.pages.drop(e.page)
+	}
+	if e.flags != 0 {
+		f.chunks.drop(block / chunkBlocks)
+	}
+}
+
 // setBlockEntry replaces the entry of block below the dirty leaf (nil: the root) and drops the page
 // that it named.
 func (f *File) setBlockEntry(leaf *node, block uint64, e *entry) {
-	if old := f.blockEntry(leaf, block); !old.hole() {
-		f.pages.drop(old.page)
-	}
+	f.dropBlockEntry(block, f.blockEntry(leaf, block))
 	if leaf == nil {
 		f.roots[block] = *e
 	} else {

@@ -46,6 +46,7 @@ func (f *File) dropEverything() {
 		f.dropBuffer(block)
 	}
 	f.nodes.init()
+	f.chunks.dropAll()
 	f.roots, f.height = nil, 0
 	f.pages.dropAll()
 	f.changed = true
@@ -71,6 +72,9 @@ func (f *File) zeroInBlock(op string, block uint64, lo, hi int) error {
 // dropBlocks makes the blocks from lo up to hi holes.
 func (f *File) dropBlocks(op string, lo, hi uint64) error {
 	if err := f.loadEdges(op, lo, hi); err != nil {
+		return err
+	}
+	if err := f.loosenEdges(op, lo, hi); err != nil {
 		return err
 	}
 	for block := range f.dirty {
@@ -146,20 +150,23 @@ func (f *File) setPlace(parent *node, i int, e entry) {
 // freeBelow drops the pages of id, whose entry is e, and of all below it. What is below a tag page
 // that can't be read stays allocated until a later walk finds it free.
 func (f *File) freeBelow(op string, id nodeID, e entry) {
-	if id.height > 0 {
-		if e.hole() && !f.nodes.isDirty(id) {
-			return
-		}
-		n, err := f.peekNode(op, id, &e)
-		if err != nil {
-			f.pages.complete = false
-		} else {
-			for i := range fanOut {
-				f.freeBelow(op, id.child(i), n.entry(i))
-			}
-		}
-		f.nodes.remove(id)
+	if id.height == 0 {
+		f.dropBlockEntry(id.index, e)
+		return
 	}
+	if e.hole() && !f.nodes.isDirty(id) {
+		return
+	}
+	n, err := f.peekNode(op, id, &e)
+	if err != nil {
+		f.pages.complete = false
+		f.chunks.dropAll()
+	} else {
+		for i := range fanOut {
+			f.freeBelow(op, id.child(i), n.entry(i))
+		}
+	}
+	f.nodes.remove(id)
 	if !e.hole() {
 		f.pages.drop(e.page)
 	}

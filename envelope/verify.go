@@ -54,16 +54,31 @@ func (f *File) verifyPart(op string, block uint64, fail func(error)) (next uint6
 
 // verifyBlocks checks the blocks from lo up to hi, one by one.
 func (f *File) verifyBlocks(op string, lo, hi uint64, fail func(error)) {
-	b := newBlockBuffer()
+	b, content := newBlockBuffer(), newChunkBuffer()
 	defer b.release()
+	defer content.release()
 	c := cursor{f: f, op: op}
 	for block := lo; block < hi; block++ {
 		e, err := c.entry(block)
-		if err == nil && !e.hole() && f.dirty[block] == nil {
+		switch {
+		case err != nil || e.hole() || f.dirty[block] != nil:
+		case e.flags == 0:
 			err = f.fetchPage(op, nodeID{0, block}, &e, b.p[:])
+		case block == lo || block%chunkBlocks == 0:
+			err = f.verifyChunk(op, block/chunkBlocks, content)
 		}
 		if err != nil {
 			fail(err)
 		}
 	}
+}
+
+// verifyChunk reads and decompresses a compressed chunk.
+func (f *File) verifyChunk(op string, chunk uint64, content *chunkBuffer) error {
+	c := cursor{f: f, op: op}
+	s, err := c.shape(chunk)
+	if err != nil {
+		return err
+	}
+	return f.readChunk(op, chunk, s, content)
 }

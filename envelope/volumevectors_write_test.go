@@ -49,6 +49,8 @@ func TestWriteVolumeVectors(t *testing.T) {
 	w.files()
 	w.forgedFiles()
 	w.crashedFiles()
+	w.compressedFiles()
+	w.forgedChunks()
 }
 
 // with sets what all following vectors have in common, as pairs of key and value.

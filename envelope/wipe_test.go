@@ -30,18 +30,21 @@ func secretsOf(t *testing.T, raw []byte, id FileID, content []byte) []needle {
 // useFile opens, writes and reads a file so that all of its secrets have been in memory.
 //
 //go:noinline
-func useFile(t *testing.T) (*File, []needle) {
+func useFile(t *testing.T, flags uint16) (*File, []needle) {
 	raw, content := heapKey(), make([]byte, 300_000)
 	for i := range raw {
 		raw[i] ^= byte(i) | 0x40 // another key than other tests use
 	}
 	for i := range content {
-		content[i] = byte(i*i>>3) ^ byte(i*7)
+		content[i] = byte(i*i>>3) ^ byte(i*7) ^ byte(flags)<<5
+		if flags != 0 && i%8 > 4 {
+			content[i] = 'x' // so that it compresses, with many literals
+		}
 	}
 	k, err := NewDataKey(raw)
 	must(t, err)
 	s := &memStore{}
-	f, err := CreateFile(FileOptions{Store: s, Key: k, Stat: zeroStat{}, Workers: 2}, VolumeID{1}, FileID{6}, nil, 0)
+	f, err := CreateFile(FileOptions{Store: s, Key: k, Stat: zeroStat{}, Workers: 2}, VolumeID{1}, FileID{6}, nil, flags)
 	must(t, err)
 	needles := secretsOf(t, raw, FileID{6}, content)
 	k.Wipe()
@@ -54,12 +57,18 @@ func useFile(t *testing.T) (*File, []needle) {
 	must(t, err)
 	_, err = f.ReadAt(content, 0)
 	must(t, err)
+	_, err = f.ReadAt(content[:7000], 1000) // fills a cache
+	must(t, err)
 	clear(content)
 	return f, needles
 }
 
-func TestNoKeyOrPlaintextOfAWipedFileIsInMemory(t *testing.T) {
-	f, needles := useFile(t)
+func TestNoKeyOrPlaintextOfAWipedFileIsInMemory(t *testing.T) { wantFileGone(t, 0) }
+
+func TestNoPlaintextOfAWipedCompressedFileIsInMemory(t *testing.T) { wantFileGone(t, FlagCompress) }
+
+func wantFileGone(t *testing.T, flags uint16) {
+	f, needles := useFile(t, flags)
 	runtime.GC()
 	before := scanMemory(t, needles)
 	if before["subkey block"] == 0 || before["content"] == 0 {

@@ -41,24 +41,26 @@ func (f *File) writeAt(op string, p []byte, off uint64) (n int, err error) {
 	if err := f.usable(op); err != nil {
 		return 0, err
 	}
-	for n < len(p) {
-		m, err := f.writePart(op, p[n:], off+uint64(n))
+	oldSize := f.size
+	for n < len(p) && err == nil {
+		var m int
+		m, err = f.writePart(op, p[n:], off+uint64(n))
 		n += m
 		if m > 0 {
 			f.size = max(f.size, off+uint64(n))
 			f.changed = true
 		}
-		if err != nil {
-			return n, err
-		}
 	}
-	return n, nil
+	if f.compresses() && oldSize%chunkSize != 0 && off <= oldSize && oldSize/chunkSize < f.size/chunkSize {
+		f.completeChunk(op, oldSize)
+	}
+	return n, err
 }
 
 // writePart writes the first part of p: either a batch of whole blocks or bytes of one block.
 func (f *File) writePart(op string, p []byte, off uint64) (int, error) {
-	if blocks := len(p) / PageSize; off%PageSize == 0 && blocks >= directBlocks {
-		return f.writeDirect(op, p, off/PageSize, min(blocks, batchBlocks))
+	if n := f.directBlocks(len(p)/PageSize, off); n > 0 {
+		return f.writeDirect(op, p, off/PageSize, n)
 	}
 	block, in := off/PageSize, int(off%PageSize)
 	n := min(len(p), PageSize-in)
@@ -70,13 +72,33 @@ func (f *File) writePart(op string, p []byte, off uint64) (int, error) {
 	return copy(b.p[in:], p[:n]), nil
 }
 
+// directBlocks returns how many of the next n whole blocks at off to seal straight from the caller's
+// buffer. Of a file that is compressed these are whole chunks; the rest is buffered until its chunk is
+// complete or committed.
+func (f *File) directBlocks(n int, off uint64) int {
+	switch {
+	case off%PageSize != 0 || n < directBlocks:
+		return 0
+	case !f.compresses():
+		return min(n, batchBlocks)
+	case off%chunkSize != 0:
+		return 0
+	}
+	return min(n, batchBlocks) / chunkBlocks * chunkBlocks
+}
+
+// compresses reports whether what is written is to be compressed.
+func (f *File) compresses() bool { return f.flags&FlagCompress != 0 }
+
 // writeDirect seals n whole blocks from p.
 func (f *File) writeDirect(op string, p []byte, block uint64, n int) (int, error) {
+	if err := f.loosenEdges(op, block, block+uint64(n)); err != nil {
+		return 0, err
+	}
 	b := getBatch()
-	defer b.release(n)
+	defer b.release(batchBlocks)
 	for i := range n {
-		b.jobs[i].id = nodeID{0, block + uint64(i)}
-		b.jobs[i].plain = p[i*PageSize : (i+1)*PageSize]
+		b.jobs[i] = pageJob{id: nodeID{0, block + uint64(i)}, plain: p[i*PageSize : (i+1)*PageSize]}
 	}
 	if err := f.writeBlocks(op, b, n); err != nil {
 		return 0, err
@@ -88,7 +110,8 @@ func (f *File) writeDirect(op string, p []byte, block uint64, n int) (int, error
 }
 
 // writeBlocks seals the first n jobs of b, which are ascending data blocks, to new pages and
-// points the tree to them. On failure the tree is unchanged.
+// points the tree to them. Of a chunk that is compressed in the tree they have all blocks. On failure
+// the tree is unchanged.
 func (f *File) writeBlocks(op string, b *batch, n int) error {
 	if err := f.prepareWrite(op); err != nil {
 		return err
@@ -102,10 +125,15 @@ func (f *File) writeBlocks(op string, b *batch, n int) error {
 			}
 		}
 	}
-	if err := f.writePages(op, jobs, b.slabFor(n)); err != nil {
+	if f.compresses() {
+		jobs = f.packChunks(b, n)
+		defer b.releasePacks()
+	}
+	if err := f.writePages(op, jobs, b.slabFor(len(jobs))); err != nil {
 		return err
 	}
 	f.linkBlocks(jobs)
+	f.linkRest(b, jobs)
 	return nil
 }
 

@@ -63,7 +63,7 @@ func newPair(t *testing.T, seed uint64) *pair {
 	area, err := vol.SealSlots(envelope.FileID{2}, envelope.SlotTable{Slots: []envelope.Slot{{Kind: envelope.SlotPath, Wrapped: make([]byte, 184)}}})
 	p.must(err)
 	p.opts = envelope.FileOptions{Store: p.store, Key: dk, Stat: vol, MountID: 1, Workers: 2}
-	p.file, err = envelope.CreateFile(p.opts, envelope.VolumeID{1}, envelope.FileID{2}, area, 0)
+	p.file, err = envelope.CreateFile(p.opts, envelope.VolumeID{1}, envelope.FileID{2}, area, uint16(seed%2))
 	p.must(err)
 	t.Cleanup(func() { p.file.Wipe() })
 	return p
@@ -79,7 +79,8 @@ func (p *pair) must(err error) {
 // write writes n random bytes at off.
 func (p *pair) write(off, n int) {
 	b := make([]byte, n)
-	for i := range b {
+	dense := 1 + p.rng.IntN(4) // so that some of it compresses
+	for i := 0; i < n; i += dense {
 		b[i] = byte(p.rng.Uint32())
 	}
 	_, err := p.file.WriteAt(b, int64(off))

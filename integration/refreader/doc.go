@@ -1,5 +1,5 @@
 // Command refreader is a second, small implementation of the format in docs/FORMAT.md. It only
-// reads, uses nothing but the standard library, and shares no code with package envelope, so that
+// reads, uses nothing but the standard library and a zstd decoder, and shares no code with package envelope, so that
 // where both agree the document says enough. It is written for comparison, not for use: it holds
 // whole files in memory and wipes nothing.
 //

@@ -54,7 +54,7 @@ func parseRoot(p []byte) (*root, error) {
 	if crc32.Checksum(blank, crc32.MakeTable(crc32.Castagnoli)) != le.Uint32(p[160:]) {
 		return nil, corrupt
 	}
-	if le.Uint16(p[8:]) != 1 || le.Uint16(p[10:]) != 0 {
+	if le.Uint16(p[8:]) != 1 || le.Uint16(p[10:]) > 1 {
 		return nil, unsupported
 	}
 	area, bodyLen := int(le.Uint16(p[12:])), int(le.Uint16(p[14:]))
@@ -165,17 +165,18 @@ func loadRoot(image, key []byte, r *root) (*file, error) {
 		f.inline = rest
 	case b[41] == 1 && count*entrySize == len(rest) && count <= 64:
 		f.entries = rest
-		return f, checkEntries(rest)
+		return f, checkEntries(rest, f.height == 0)
 	default:
 		return nil, corrupt
 	}
 	return f, nil
 }
 
-// checkEntries refuses what no entry is.
-func checkEntries(list []byte) error {
-	for ; len(list) > 0; list = list[entrySize:] {
-		if list[5] != 0 || physical(list) < 2 && !zeros(list[:entrySize]) {
+// checkEntries refuses what no list of entries is. Chunks are compressed only where entries name blocks.
+func checkEntries(list []byte, blocks bool) error {
+	for i := 0; i < len(list); i += 16 * entrySize {
+		c := chunkOf(list[i:min(i+16*entrySize, len(list))])
+		if c == nil || c.blocks > 0 && !blocks {
 			return corrupt
 		}
 	}
@@ -196,12 +197,29 @@ func (f *file) content() ([]byte, error) {
 		return f.inline, nil
 	}
 	out := make([]byte, (f.size+pageSize-1)/pageSize*pageSize)
-	for i := 0; i*entrySize < len(f.entries); i++ {
-		if err := f.read(out, f.entries[i*entrySize:], f.height, uint64(i)); err != nil {
-			return nil, err
-		}
+	if err := f.readList(out, f.entries, f.height, 0); err != nil {
+		return nil, err
 	}
 	return out[:f.size], nil
+}
+
+// readList reads what the entries of a list lead to, the first of which has the given index.
+func (f *file) readList(out, list []byte, height int, index uint64) error {
+	for i := 0; i*entrySize < len(list); i++ {
+		rest := list[i*entrySize:]
+		if c := chunkOf(rest[:min(16*entrySize, len(rest))]); height == 0 && i%16 == 0 && c.blocks > 0 {
+			if err := f.readChunk(out, c, rest, index+uint64(i)); err != nil {
+				return err
+			}
+		}
+		if rest[5] != 0 {
+			continue
+		}
+		if err := f.read(out, rest, height, index+uint64(i)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // read opens the page of an entry, and what is below it, into out.
@@ -219,7 +237,7 @@ func (f *file) read(out, entry []byte, height int, index uint64) error {
 		return err
 	}
 	if height > 0 {
-		return f.readBelow(out, plain, height, index)
+		return f.readList(out, plain[64:], height-1, index*fanOut)
 	}
 	if index*pageSize < uint64(len(out)) {
 		copy(out[index*pageSize:], plain)
@@ -243,15 +261,5 @@ func openPage(key, file, entry, sealed []byte, height int, index uint64) ([]byte
 	if string(plain[:4]) != "KTAG" || int(plain[4]) != height || !zeros(plain[5:8]) || le.Uint64(plain[8:]) != index || !zeros(plain[24:64]) {
 		return nil, corrupt
 	}
-	return plain, checkEntries(plain[64:])
-}
-
-// readBelow reads what the entries of a tag page lead to.
-func (f *file) readBelow(out, p []byte, height int, index uint64) error {
-	for i := range fanOut {
-		if err := f.read(out, p[64+i*entrySize:], height-1, index*fanOut+uint64(i)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return plain, checkEntries(plain[64:], height == 1)
 }

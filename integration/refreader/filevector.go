@@ -13,8 +13,12 @@ import (
 func entryLines(list []byte) string {
 	var lines []string
 	for i := 0; i*entrySize < len(list); i++ {
-		if e := list[i*entrySize:]; physical(e) != 0 {
-			lines = append(lines, fmt.Sprintf("%d %d %d %x %x", i, physical(e), binary.LittleEndian.Uint16(e[6:]), e[8:20], e[20:36]))
+		e := list[i*entrySize:]
+		if e[5] == 2 {
+			lines = append(lines, fmt.Sprintf("%d rest", i))
+		} else if physical(e) != 0 {
+			kind := []string{"", " stream"}[e[5]]
+			lines = append(lines, fmt.Sprintf("%d %d %d %x %x%s", i, physical(e), binary.LittleEndian.Uint16(e[6:]), e[8:20], e[20:36], kind))
 		}
 	}
 	return strings.Join(lines, "\n")
@@ -46,10 +50,23 @@ func (t *vector) page(height int, index uint64) ([]byte, error) {
 	if len(t.body) != pageSize {
 		return nil, corrupt
 	}
+	return openPage(t.hex("data-key"), t.hex("file-id"), t.entry(), t.body, height, index)
+}
+
+// entry is the one that leads to the body.
+func (t *vector) entry() []byte {
 	entry := make([]byte, 6, entrySize)
 	entry = binary.LittleEndian.AppendUint16(entry, uint16(t.number("epoch")))
-	entry = append(append(entry, t.hex("nonce")...), t.hex("tag")...)
-	return openPage(t.hex("data-key"), t.hex("file-id"), entry, t.body, height, index)
+	return append(append(entry, t.hex("nonce")...), t.hex("tag")...)
+}
+
+func checkChunkPage(t *vector, _ *volume) error {
+	if len(t.body) != pageSize {
+		return t.compare(corrupt)
+	}
+	c := &chunk{pages: int(t.number("pages")), blocks: int(t.number("blocks"))}
+	p, err := openChunkPage(t.hex("data-key"), t.hex("file-id"), t.entry(), t.body, c, t.number("block"))
+	return t.compare(err, "content-sha256", fmt.Sprintf("%x", sha256.Sum256(p)))
 }
 
 func checkTagPage(t *vector, _ *volume) error {

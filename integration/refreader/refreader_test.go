@@ -35,6 +35,8 @@ func TestVectorsWithAnotherExpectationFail(t *testing.T) {
 		"root-page-tall":     {"end: 11", "end: 12"},
 		"tag-page-sparse":    {"entry: 5 ", "entry: 6 "},
 		"file-torn-root":     {"settled: false", "settled: true"},
+		"root-page-chunk":    {"1 rest", "2 rest"},
+		"chunk-page-one":     {"blocks: 6", "blocks: 7"},
 		"file-crash-short":   {"*", "0"},
 	} {
 		b, err := os.ReadFile("../../envelope/testdata/vectors/" + file + ".txt")

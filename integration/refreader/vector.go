@@ -68,6 +68,7 @@ var checks = map[string]func(t *vector, v *volume) error{
 	"root-page":   checkRootPage,
 	"tag-page":    checkTagPage,
 	"data-block":  checkBlock,
+	"chunk-page":  checkChunkPage,
 	"file":        checkFile,
 }
 
