@@ -14,7 +14,11 @@ const (
 
 // benchFile returns a synced file of benchSize bytes and a buffer of benchRequest bytes.
 func benchFile(b *testing.B, workers int) (*File, []byte) {
-	s := &memStore{b: make([]byte, 0, 3*benchSize)}
+	return benchFileOn(b, &memStore{b: make([]byte, 0, 3*benchSize)}, workers), make([]byte, benchRequest)
+}
+
+// benchFileOn returns a synced file of benchSize bytes in s.
+func benchFileOn(b *testing.B, s Store, workers int) *File {
 	o := optionsFor(b, s)
 	o.Workers = workers
 	f, err := CreateFile(o, VolumeID{1}, FileID{2}, make([]byte, 200), 0)
@@ -26,7 +30,7 @@ func benchFile(b *testing.B, workers int) (*File, []byte) {
 		must(b, err)
 	}
 	must(b, f.Sync())
-	return f, p
+	return f
 }
 
 // BenchmarkRawGCM is what the same bytes cost without an engine: 4096-byte messages under one key.
