@@ -67,6 +67,23 @@ func (v *volume) unwrap(slot *envelope.Slot, path string) (*envelope.DataKey, er
 	return key, nil
 }
 
+// dataKey unwraps the data key of a file that is about to be opened: from the slot that belongs to its
+// path, or in a recovery from the one that does not need the CMK. The caller wipes it.
+func (v *volume) dataKey(c *candidate, slot *envelope.Slot, path string) (*envelope.DataKey, error) {
+	if v.recover == nil {
+		return v.unwrap(slot, path)
+	}
+	from := c.slots.Recovery()
+	if from == nil {
+		return nil, newError("recover", path, errNoRecoverySlot)
+	}
+	key, err := v.recover.dataKey(v, c.id, from)
+	if err != nil {
+		return nil, newError("recover", path, err)
+	}
+	return key, nil
+}
+
 // rewrap wraps the key in a slot for another path, without showing it to this process (AWS:
 // ReEncrypt). seq is the rename log sequence that newPath stands for.
 func (v *volume) rewrap(slot *envelope.Slot, path, newPath string, seq uint64) (envelope.Slot, error) {

@@ -14,8 +14,8 @@ type OfflineOptions struct {
 	ReadOnly bool         // change nothing in the store; several may read at the same time
 	Logger   *slog.Logger // nil: none
 
-	// Recovery opens the volume without its CMK. Keys may then be nil, for a volume that is only read
-	// with an RSA key. Files are not opened with it but by Rewrap and Extract.
+	// Recovery opens the volume and its files without its CMK. With an RSA key Keys may be nil for a
+	// volume that is only read.
 	Recovery *RecoverySource
 }
 
@@ -39,6 +39,9 @@ func OpenVolume(ctx context.Context, o OfflineOptions) (*Offline, error) {
 	m := MountOptions{Backing: o.Backing, Keys: o.Keys, ReadOnly: o.ReadOnly, NoWriteback: true, Logger: o.Logger, shared: o.ReadOnly, recovery: o.Recovery}
 	if m.Logger == nil {
 		m.Logger = slog.New(slog.DiscardHandler)
+	}
+	if m.Keys == nil {
+		m.Keys = noKeyService{}
 	}
 	v, err := attach(ctx, &m)
 	if err != nil {

@@ -71,7 +71,7 @@ func (s *fileSystem) tryAcquire(in *inode, writer bool) (again bool, err error) 
 		}
 		return false, s.misplaced(in, before.paths)
 	}
-	key, err := s.vol.unwrap(slot, at)
+	key, err := s.vol.dataKey(c, slot, at)
 	if errors.Is(err, errKeyLeft) && s.momentOf(in).differs(before) {
 		return true, nil // wrapped anew since it was looked at
 	}
@@ -127,6 +127,7 @@ func (s *fileSystem) misplaced(in *inode, paths []string) error {
 
 // candidate is what an open has seen of a file before it asks the key service.
 type candidate struct {
+	id     envelope.FileID
 	slots  envelope.SlotTable
 	closes uint64
 	head   *fileHead     // nil when the file was in use
@@ -144,7 +145,7 @@ func (s *fileSystem) look(in *inode) (*candidate, error) {
 	in.mu.Lock()
 	c := &candidate{closes: in.file.closes}
 	if in.open.Load() != nil {
-		c.slots = in.file.slots
+		c.id, c.slots = in.file.id, in.file.slots
 		in.mu.Unlock()
 		return c, nil
 	}
@@ -157,7 +158,7 @@ func (s *fileSystem) look(in *inode) (*candidate, error) {
 		c.close()
 		return nil, err
 	}
-	c.slots = c.head.slots
+	c.id, c.slots = c.head.header.FileID, c.head.slots
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.file.slotsKnown && in.file.slots.Version > c.slots.Version {

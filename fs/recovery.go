@@ -23,15 +23,18 @@ type recovery struct {
 	arn     string
 }
 
+// Errors of OpenVolume with a RecoverySource that does not fit the volume.
 var (
-	errNoRecovery     = errors.New("the volume has no recovery key")
-	errNoRecoverySlot = errors.New("it was made before the volume had this recovery key, and has no recovery slot")
+	ErrNoRecovery    = errors.New("the volume has no recovery key")
+	ErrOtherRecovery = errors.New("the volume has another recovery key")
 )
+
+var errNoRecoverySlot = errors.New("it was made before the volume had this recovery key, and has no recovery slot")
 
 // open makes a recovery for the volume of vf (AWS: DescribeKey for a key of the key service).
 func (src *RecoverySource) open(ctx context.Context, keys KeyService, vf *envelope.VolumeFile) (*recovery, error) {
 	if vf.Recovery == nil {
-		return nil, errNoRecovery
+		return nil, ErrNoRecovery
 	}
 	r := &recovery{private: src.Private, keys: keys}
 	if src.Private != nil {
@@ -60,7 +63,7 @@ func otherRecipient(vf *envelope.VolumeFile, have string) error {
 	if name == "" {
 		name = "the RSA key with SHA-256 " + want.Fingerprint()
 	}
-	return fmt.Errorf("the volume's recovery key is %s; %s", name, have)
+	return fmt.Errorf("%w: it is %s; %s", ErrOtherRecovery, name, have)
 }
 
 // volumeKey unwraps the volume key (AWS: Decrypt for a key of the key service).

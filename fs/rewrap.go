@@ -69,6 +69,9 @@ func (o *Offline) Rewrap(ctx context.Context, opts RewrapOptions) (RewrapResult,
 
 // Rewrap is Offline.Rewrap while the volume is mounted: files are opened, written and renamed meanwhile.
 func (s *Server) Rewrap(ctx context.Context, opts RewrapOptions) (RewrapResult, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.live, cancel)() // the end of the mount ends it
 	return (&rewrap{s: s.fs, o: &opts, grants: s.grants}).run(ctx)
 }
 

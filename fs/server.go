@@ -105,6 +105,9 @@ type Server struct {
 	mounted time.Time
 	opts    MountOptions
 
+	stop context.CancelFunc // ends what works on the volume beside the kernel
+	live context.Context
+
 	err  error
 	done chan struct{}
 }
@@ -147,6 +150,7 @@ func serve(ctx context.Context, v *volume, o MountOptions) (*Server, error) {
 		return nil, mountError(o.Mountpoint, err)
 	}
 	srv := &Server{fs: fsys, fuse: fserver, grants: g, mounted: time.Now(), opts: o, done: make(chan struct{})}
+	srv.live, srv.stop = context.WithCancel(context.Background())
 	go fserver.Serve()
 	if err := fserver.WaitMount(); err != nil {
 		g.retain()
@@ -179,6 +183,8 @@ func (s *Server) Unmount() error {
 // finish detaches the volume after the kernel has let go of it.
 func (s *Server) finish() {
 	s.fuse.Wait()
+	s.stop()
+	s.fs.rewrapping.Lock() // for good: none begins any more
 	s.err = s.fs.detach()
 	s.grants.retain()
 	s.fs.vol.close()

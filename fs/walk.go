@@ -70,6 +70,17 @@ func (o *Offline) Walk(ctx context.Context, workers int, visit Visit) error {
 	return o.fs.vol.walk(ctx, workers, visit)
 }
 
+// Count returns the number of names of regular files, for a display of progress.
+func (o *Offline) Count(ctx context.Context) int64 {
+	var n atomic.Int64
+	_ = o.Walk(ctx, 1, func(_ context.Context, obj *Object) { // what fails will fail again
+		if obj.Regular() {
+			n.Add(1)
+		}
+	})
+	return n.Load()
+}
+
 // walkDir is a directory of the store during a walk. It is closed with its last reference.
 type walkDir struct {
 	*backing.Dir

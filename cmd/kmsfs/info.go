@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,14 +37,20 @@ is not asked: this is what whoever holds the disk can see.`,
 type volumeView struct {
 	ID             string    `json:"volume"`
 	Backing        string    `json:"backing"`
-	Keys           []string  `json:"keyArns"`
+	Keys           []string  `json:"keyArns"` // by the index in key slots; "" for one that has left the volume
+	CurrentKey     string    `json:"currentKeyArn"`
+	Recovery       string    `json:"recovery,omitempty"`       // a key ARN, or RSA
+	RecoverySHA256 string    `json:"recoverySha256,omitempty"` // of an RSA key's SubjectPublicKeyInfo
 	PlaintextNames bool      `json:"plaintextNames"`
 	Compress       bool      `json:"compress"`
 	Created        time.Time `json:"created"`
 }
 
 func volumeJSON(v fs.VolumeInfo) volumeView {
-	return volumeView{v.ID, v.Backing, v.KeyARNs, v.PlaintextNames, v.Compress, v.Created}
+	return volumeView{
+		ID: v.ID, Backing: v.Backing, Keys: v.KeyARNs, CurrentKey: v.CurrentKeyARN, Recovery: v.Recovery, RecoverySHA256: v.RecoverySHA256,
+		PlaintextNames: v.PlaintextNames, Compress: v.Compress, Created: v.Created,
+	}
 }
 
 func (a *app) infoVolume(dir string) error {
@@ -55,6 +62,25 @@ func (a *app) infoVolume(dir string) error {
 		return a.ui.JSON(volumeJSON(v))
 	}
 	return a.printVolume(v)
+}
+
+// leavingKeys lists the keys that a rewrap has not finished to replace.
+func leavingKeys(v fs.VolumeInfo) []string {
+	var out []string
+	for _, arn := range v.KeyARNs {
+		if arn != "" && arn != v.CurrentKeyARN && !slices.Contains(out, arn) {
+			out = append(out, arn)
+		}
+	}
+	return out
+}
+
+// recoveryName describes who can recover the volume.
+func recoveryName(v fs.VolumeInfo) string {
+	if v.RecoverySHA256 == "" {
+		return v.Recovery
+	}
+	return v.Recovery + " key with SHA-256 " + v.RecoverySHA256
 }
 
 func (a *app) printVolume(v fs.VolumeInfo) error {
@@ -69,7 +95,9 @@ func (a *app) printVolume(v fs.VolumeInfo) error {
 	return a.ui.Fields(
 		"Volume", v.ID,
 		"Backing", v.Backing,
-		"Key", strings.Join(v.KeyARNs, ", "),
+		"Key", v.CurrentKeyARN,
+		"Leaving", strings.Join(leavingKeys(v), ", "),
+		"Recovery", recoveryName(v),
 		"Names", names,
 		"Compressed", compress,
 		"Created", localTime(v.Created))

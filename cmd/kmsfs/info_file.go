@@ -9,6 +9,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"github.com/kmsfs/kmsfs/envelope"
 	"github.com/kmsfs/kmsfs/fs"
 )
 
@@ -59,8 +60,11 @@ func (a *app) printFile(v fileView) error {
 		"Key commitment", fmt.Sprintf("%x", v.Commitment),
 	}
 	for i, s := range v.Slots {
-		fields = append(fields, fmt.Sprintf("Wrapped key %d", i+1),
-			fmt.Sprintf("%x (%d bytes, under key %d of the volume)", s.Wrapped, len(s.Wrapped), s.KeyIndex))
+		under := fmt.Sprintf("under key %d of the volume", s.KeyIndex)
+		if s.Kind == envelope.SlotRecovery {
+			under = "for recovery"
+		}
+		fields = append(fields, fmt.Sprintf("Wrapped key %d", i+1), fmt.Sprintf("%x (%d bytes, %s)", s.Wrapped, len(s.Wrapped), under))
 	}
 	return a.ui.Fields(fields...)
 }

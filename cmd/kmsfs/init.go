@@ -15,11 +15,14 @@ const initLong = `Makes a volume in BACKING, which must be empty or not exist ye
 key service in the state directory: a SoftHSM token with a random PIN, the store and the audit
 trail. Without --key-id it makes a customer-managed key for this volume alone, with the alias
 alias/VOLUME-ID. With --key-id alias/aws/kmsfs it uses the key that the service manages, which
-nobody can disable.`
+nobody can disable. With --recovery-key every key is wrapped a second time, for an RSA key whose private
+half is kept elsewhere or for another KEY, so that the loss of the first is not the loss of the data:
+kmsfs recover.`
 
 // initFlags are the flags of init.
 type initFlags struct {
 	keyID                    string
+	recoveryKey              string
 	plaintextNames, compress bool
 	first                    firstUse
 }
@@ -27,11 +30,11 @@ type initFlags struct {
 func newInitCommand(a *app) *cobra.Command {
 	var f initFlags
 	c := &cobra.Command{
-		Use:   "init [--key-id KEY] [--plaintext-names] [--compress] BACKING",
+		Use:   "init [--key-id KEY] [--recovery-key KEY|PUBLIC.pem] [--plaintext-names] [--compress] BACKING",
 		Short: "make a volume",
 		Long:  initLong,
 		Example: `  kmsfs init ~/vault
-  kmsfs init --key-id alias/laptop ~/vault`,
+  kmsfs init --key-id alias/laptop --recovery-key recovery.pem ~/vault`,
 		Args: needArgs("BACKING"),
 		RunE: func(c *cobra.Command, args []string) error {
 			backing, err := filepath.Abs(args[0])
@@ -42,6 +45,7 @@ func newInitCommand(a *app) *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&f.keyID, "key-id", "", "the KEY that wraps the volume's data keys (default a new key for this volume)")
+	c.Flags().StringVar(&f.recoveryKey, "recovery-key", "", "a second KEY, or a file with an RSA public key, that can recover the volume")
 	c.Flags().BoolVar(&f.plaintextNames, "plaintext-names", false, "do not encrypt file names")
 	c.Flags().BoolVar(&f.compress, "compress", false, "compress files; their sizes then tell something of their content")
 	addFirstUseFlags(c, &f.first)
@@ -54,6 +58,10 @@ func (a *app) initVolume(ctx context.Context, backing string, f initFlags) error
 	if err := fs.CheckBacking(backing); err != nil {
 		return err
 	}
+	recovery, err := recoveryTarget(f.recoveryKey)
+	if err != nil {
+		return err
+	}
 	keys, err := a.openKeys(ctx, f.first)
 	if err != nil {
 		return err
@@ -61,7 +69,7 @@ func (a *app) initVolume(ctx context.Context, backing string, f initFlags) error
 	defer keys.Close()
 	opts := fs.InitOptions{
 		Backing: backing, Keys: keys.Service(), KeyID: f.keyID, VolumeID: fs.NewVolumeID(),
-		PlaintextNames: f.plaintextNames, Compress: f.compress,
+		PlaintextNames: f.plaintextNames, Compress: f.compress, Recovery: recovery,
 	}
 	if f.keyID == "" {
 		if opts.KeyID, err = createVolumeKey(ctx, keys.Service(), opts.VolumeID.String(), backing); err != nil {

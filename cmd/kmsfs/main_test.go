@@ -28,6 +28,7 @@ func TestScripts(t *testing.T) {
 			"eventually": eventually,
 			"capture":    capture,
 			"flip":       flip,
+			"rsakey":     rsaKey,
 		},
 	})
 }

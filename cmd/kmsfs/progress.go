@@ -50,6 +50,14 @@ func (p *progress) Add(files int, bytes int64) {
 	p.ui.status(p.line(now))
 }
 
+// Set is Add for a command that counts its files itself, anew for each pass.
+func (p *progress) Set(files int) {
+	p.mu.Lock()
+	more := files - p.files
+	p.mu.Unlock()
+	p.Add(more, 0)
+}
+
 // Total tells how many files there are in all, when that becomes known.
 func (p *progress) Total(files int64) {
 	p.mu.Lock()
@@ -66,8 +74,11 @@ func (p *progress) Shown() bool {
 
 // line is what the terminal shows.
 func (p *progress) line(now time.Time) string {
-	rate := float64(p.bytes) / max(now.Sub(p.started).Seconds(), 0.001)
-	counts := fmt.Sprintf("%s %d files, %s, %s/s", p.verb, p.files, humanize.IBytes(uint64(p.bytes)), humanize.IBytes(uint64(rate)))
+	counts := fmt.Sprintf("%s %d files", p.verb, p.files)
+	if p.bytes > 0 {
+		rate := float64(p.bytes) / max(now.Sub(p.started).Seconds(), 0.001)
+		counts += fmt.Sprintf(", %s, %s/s", humanize.IBytes(uint64(p.bytes)), humanize.IBytes(uint64(rate)))
+	}
 	if p.total <= 0 {
 		return counts
 	}

@@ -48,6 +48,9 @@ func (u *ui) Note(format string, args ...any) {
 	fmt.Fprintln(u.err, "kmsfs: "+printable(fmt.Sprintf(format, args...)))
 }
 
+// Hint suggests what to do after a success.
+func (u *ui) Hint(format string) { fmt.Fprintln(u.err, "hint: "+printable(oneLine(format))) }
+
 // Fail prints an error and its hints.
 func (u *ui) Fail(err error) {
 	var quiet *silentError

@@ -18,10 +18,24 @@ import (
 type mountStub struct {
 	status  Status
 	unmount error
+	stopped chan struct{} // closed when a rewrap was stopped
 }
 
 func (m mountStub) Status() Status { return m.status }
 func (m mountStub) Unmount() error { return m.unmount }
+
+func (m mountStub) Rewrap(ctx context.Context, req RewrapRequest, progress func(int64), failed func(*Failure)) (fs.RewrapResult, *Failure) {
+	progress(7)
+	failed(&Failure{Message: "one file"})
+	if req.KeyID == "wait" {
+		<-ctx.Done()
+		close(m.stopped)
+	}
+	if req.KeyID == "bad" {
+		return fs.RewrapResult{Files: 1}, &Failure{Message: "no such key", Exit: 3, Hints: []string{"try another"}}
+	}
+	return fs.RewrapResult{KeyARN: req.KeyID, Finished: true}, nil
+}
 
 func claim(t *testing.T, dir, mountpoint string) *Server {
 	t.Helper()
@@ -122,7 +136,10 @@ func TestUnmountWaitsForTheEndOfTheDaemon(t *testing.T) {
 }
 
 // slowMount answers after its daemon has begun to end.
-type slowMount struct{ ending chan struct{} }
+type slowMount struct {
+	mountStub
+	ending chan struct{}
+}
 
 func (m slowMount) Status() Status { return Status{} }
 
@@ -135,7 +152,7 @@ func (m slowMount) Unmount() error {
 func TestCloseWaitsForTheAnswerUnderWay(t *testing.T) {
 	dir := runtimeDir(t)
 	s := claim(t, dir, "/mnt")
-	m := slowMount{make(chan struct{})}
+	m := slowMount{ending: make(chan struct{})}
 	go s.Serve(m)
 	c, err := Find(dir, "/mnt")
 	if err != nil {
@@ -225,5 +242,47 @@ func TestRuntimeDirPrefersTheSessionDirectory(t *testing.T) {
 		if got := RuntimeDir(env(c.env), c.uid); got != c.want {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)
 		}
+	}
+}
+
+func TestRewrapReportsWhileItGoesOn(t *testing.T) {
+	dir := runtimeDir(t)
+	s := claim(t, dir, "/mnt")
+	go s.Serve(mountStub{})
+	c, err := Find(dir, "/mnt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var files int64
+	var failed []error
+	events := RewrapEvents{Progress: func(n int64) { files = n }, Failed: func(err error) { failed = append(failed, err) }}
+	res, err := c.Rewrap(t.Context(), RewrapRequest{KeyID: "k"}, events)
+	if err != nil || res.KeyARN != "k" || !res.Finished || files != 7 || len(failed) != 1 || failed[0].Error() != "one file" {
+		t.Errorf("%+v, %v, %d files, failed %v", res, err, files, failed)
+	}
+	var f *Failure
+	if res, err := c.Rewrap(t.Context(), RewrapRequest{KeyID: "bad"}, events); !errors.As(err, &f) || f.Exit != 3 || len(f.Hints) != 1 || res.Files != 1 {
+		t.Errorf("%+v, %v", res, err)
+	}
+}
+
+func TestRewrapStopsWithItsClient(t *testing.T) {
+	dir := runtimeDir(t)
+	s := claim(t, dir, "/mnt")
+	m := mountStub{stopped: make(chan struct{})}
+	go s.Serve(m)
+	c, err := Find(dir, "/mnt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err = c.Rewrap(ctx, RewrapRequest{KeyID: "wait"}, RewrapEvents{Progress: func(int64) { cancel() }, Failed: func(error) {}})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want %v", err, context.Canceled)
+	}
+	select {
+	case <-m.stopped:
+	case <-time.After(5 * time.Second):
+		t.Error("the daemon goes on")
 	}
 }

@@ -6,7 +6,8 @@
 // died, and whoever meets it removes it. [Find] and [List] give [Client]s for daemons that live.
 //
 // Wire format: the client sends one JSON object in one line ({"request":"status"}), the daemon
-// answers with one line. After "unmount" the connection stays open until the daemon is gone, so its
+// answers with one line. To "rewrap" it answers with a line for each report, and stops when the client
+// goes away. After "unmount" the connection stays open until the daemon is gone, so its
 // end of file tells that everything is written and the keys are wiped.
 //
 // Trust: the runtime directory belongs to one user and has mode 0700; both sides refuse any other.

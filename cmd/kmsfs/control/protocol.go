@@ -1,6 +1,10 @@
 package control
 
-import "github.com/kmsfs/kmsfs/fs"
+import (
+	"context"
+
+	"github.com/kmsfs/kmsfs/fs"
+)
 
 // maxMessage bounds a line of the protocol, in bytes; a status with 100,000 open files fits.
 const maxMessage = 64 << 20
@@ -9,11 +13,13 @@ const maxMessage = 64 << 20
 const (
 	requestStatus  = "status"
 	requestUnmount = "unmount"
+	requestRewrap  = "rewrap"
 )
 
 // request is what a client sends.
 type request struct {
-	Request string `json:"request"`
+	Request string         `json:"request"`
+	Rewrap  *RewrapRequest `json:"rewrap,omitempty"`
 }
 
 // response is what a daemon answers. Code is "" for success.
@@ -43,4 +49,6 @@ type Handler interface {
 	Status() Status
 	// Unmount asks the kernel to detach the mount. A mount in use answers syscall.EBUSY.
 	Unmount() error
+	// Rewrap wraps the keys of the volume anew; it ends with ctx.
+	Rewrap(ctx context.Context, req RewrapRequest, progress func(files int64), failed func(*Failure)) (fs.RewrapResult, *Failure)
 }

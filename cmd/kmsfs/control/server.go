@@ -39,6 +39,11 @@ func (s *Server) serveConn(conn *net.UnixConn, h Handler) {
 		return
 	}
 	defer s.answers.Done()
+	if req.Request == requestRewrap {
+		defer conn.Close()
+		serveRewrap(conn, req.Rewrap, h)
+		return
+	}
 	res := answer(req, h)
 	json.NewEncoder(conn).Encode(res) // a client that went away is no fault of the mount
 	if req.Request != requestUnmount || res.Code != "" {

@@ -17,6 +17,7 @@ import (
 type Copier struct {
 	From, To  Tree
 	Recursive bool // directories too
+	Links     bool // names of one file stay names of one file, where To can make hard links
 	Preserve  bool // mode, owner as far as allowed, times, attributes of the user namespace
 
 	// Failed is told of each object that was not copied; the others are.
@@ -24,8 +25,20 @@ type Copier struct {
 	// Copied is told of progress: finished files, and bytes as they are written.
 	Copied func(files int, bytes int64)
 
-	into  *Attr  // the directory that a copy goes to
-	block []byte // buffer of one read
+	into  *Attr                   // the directory that a copy goes to
+	block []byte                  // buffer of one read
+	made  map[fileIdentity]string // with Links: copies of files that have several names
+}
+
+// fileIdentity tells files apart within From.
+type fileIdentity struct {
+	device string
+	ino    uint64
+}
+
+// linker is a Tree that can make hard links.
+type linker interface {
+	Link(old, path string) error
 }
 
 // Errors of Copy that a caller may look for.
@@ -183,6 +196,9 @@ func (c *Copier) regular(ctx context.Context, src string, a *Attr, dst string) e
 		dst = old.Path // not a symbolic link to it
 		meta = likeOld(&old)
 	}
+	if done, err := c.link(a, dst); done || err != nil {
+		return err
+	}
 	in, err := c.From.Open(src)
 	if err != nil {
 		return err
@@ -205,8 +221,28 @@ func (c *Copier) regular(ctx context.Context, src string, a *Attr, dst string) e
 	if err := out.Commit(meta); err != nil {
 		return err
 	}
+	if c.Links && a.Links > 1 {
+		if c.made == nil {
+			c.made = map[fileIdentity]string{}
+		}
+		c.made[fileIdentity{a.Device, a.Ino}] = dst
+	}
 	c.Copied(1, 0)
 	return nil
+}
+
+// link makes dst a further name of a copy that was made before; false when there is none.
+func (c *Copier) link(a *Attr, dst string) (bool, error) {
+	first, known := c.made[fileIdentity{a.Device, a.Ino}]
+	to, can := c.To.(linker)
+	if !known || !can {
+		return false, nil
+	}
+	if err := to.Link(first, dst); err != nil {
+		return false, err
+	}
+	c.Copied(1, 0)
+	return true, nil
 }
 
 func likeOld(old *Attr) fs.Meta {

@@ -65,6 +65,9 @@ func (Local) Mknod(path string, mode uint32, rdev int) error {
 	return pathError("mknod", path, unix.Mknod(path, mode, rdev))
 }
 
+// Link makes a hard link, which must not be there.
+func (Local) Link(old, path string) error { return os.Link(old, path) }
+
 // Symlink implements Tree.
 func (Local) Symlink(target, path string) error {
 	temp := tempPath(path)
