@@ -15,22 +15,6 @@ type endpoint struct {
 	url string
 }
 
-// tls loads the certificate; nil means that there is none.
-func (f *serveFlags) tls() (*tls.Config, error) {
-	switch {
-	case f.tlsCert == "" && f.tlsKey == "":
-		return nil, nil
-	case f.tlsCert == "" || f.tlsKey == "":
-		return nil, usagef("--tls-cert and --tls-key belong together")
-	}
-	pair, err := tls.LoadX509KeyPair(f.tlsCert, f.tlsKey)
-	if err != nil {
-		return nil, failf(exitUsage, "--tls-cert is the certificate with its chain, --tls-key its private key, both PEM",
-			"the TLS certificate cannot be used: %v", err)
-	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}, NextProtos: []string{"http/1.1"}}, nil
-}
-
 // wantsTCP reports whether an address is served beside, or instead of, a socket.
 func (f *serveFlags) wantsTCP() bool { return f.socket == "" || f.listenIsExplicit }
 
@@ -38,7 +22,7 @@ func (f *serveFlags) wantsTCP() bool { return f.socket == "" || f.listenIsExplic
 func (f *serveFlags) checkAddress(encrypted bool) error {
 	if !f.wantsTCP() {
 		if encrypted {
-			return usagef("--tls-cert is for an address; add --listen")
+			return usagef("TLS is for an address; add --listen")
 		}
 		return nil
 	}
@@ -47,7 +31,7 @@ func (f *serveFlags) checkAddress(encrypted bool) error {
 		return usagef("--listen %s: %v", f.listen, err)
 	}
 	if !encrypted && !addr.IP.IsLoopback() {
-		return failf(exitUsage, "add --tls-cert and --tls-key, or listen on 127.0.0.1",
+		return failf(exitUsage, "add --tls, or --tls-cert and --tls-key; or listen on 127.0.0.1",
 			"without TLS the key service is served on loopback addresses only, not on %s", f.listen)
 	}
 	return nil

@@ -18,6 +18,7 @@ var (
 	errUnknownOperation = &refusal{http.StatusBadRequest, "UnknownOperationException", ""}
 	errNotFound         = &refusal{http.StatusNotFound, "UnknownOperationException", ""}
 	errTooLarge         = &refusal{http.StatusRequestEntityTooLarge, "RequestEntityTooLargeException", "The request is longer than " + strconv.Itoa(MaxBody) + " bytes."}
+	errThrottled        = &refusal{http.StatusBadRequest, "ThrottlingException", "You have exceeded the rate at which you may call KMS. Reduce the frequency of your calls."}
 	errSerialization    = &refusal{http.StatusBadRequest, "SerializationException", ""}
 	errScope            = &refusal{http.StatusBadRequest, "InvalidSignatureException", "Credential should be scoped to a valid region."}
 	errFailed           = &refusal{http.StatusInternalServerError, "KMSInternalException", "The key service failed; its log has the cause."}
@@ -70,7 +71,9 @@ func (r *refusal) body() []byte {
 // answer writes status and body. A client that is gone gets nothing.
 func answer(w http.ResponseWriter, status int, body []byte) {
 	h := w.Header()
-	h.Set("Content-Type", contentType)
+	if h.Get("Content-Type") == "" {
+		h.Set("Content-Type", contentType)
+	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("Cache-Control", "no-cache, no-store, must-revalidate, private")
 	h.Set("Pragma", "no-cache")

@@ -65,15 +65,20 @@ type endpoint struct {
 	skew       atomic.Int64 // of the server's clock, ns
 }
 
-func serve(t testing.TB) *endpoint {
+// serve starts one; changes are made to its configuration.
+func serve(t testing.TB, change ...func(*Config)) *endpoint {
 	t.Helper()
 	e := &endpoint{t: t, principals: principals.NewStore(filepath.Join(t.TempDir(), principals.FileName))}
 	e.admin = e.principal("admin", true)
-	var err error
-	if e.server, err = New(Config{
+	config := Config{
 		Service: keys.Service(), Principals: e.principals, Account: testAccount,
 		Now: func() time.Time { return time.Now().Add(time.Duration(e.skew.Load())) },
-	}); err != nil {
+	}
+	for _, c := range change {
+		c(&config)
+	}
+	var err error
+	if e.server, err = New(config); err != nil {
 		t.Fatal(err)
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

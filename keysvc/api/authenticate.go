@@ -11,10 +11,10 @@ import (
 	"github.com/kmsfs/kmsfs/keysvc/api/sigv4"
 )
 
-// authenticate verifies a request's signature and returns who has signed it, and
-// the body.
-func (s *Server) authenticate(w http.ResponseWriter, r *http.Request, requestID string) (keysvc.Caller, []byte, error) {
-	signed, err := sigv4.Parse(r, "kms", s.config.Now())
+// authenticate verifies a request's signature for a service, such as "kms", and
+// returns who has signed it, and the body.
+func (s *Server) authenticate(w http.ResponseWriter, r *http.Request, service, requestID string) (keysvc.Caller, []byte, error) {
+	signed, err := sigv4.Parse(r, service, s.config.Now())
 	if err != nil {
 		return keysvc.Caller{}, nil, err
 	}
@@ -29,7 +29,7 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request, requestID 
 	if err != nil {
 		return keysvc.Caller{}, nil, err
 	}
-	if err := signed.Verify(principal.Secret, body); err != nil {
+	if err := signed.Verify(&s.keys, principal.Secret, body); err != nil {
 		clear(body)
 		return keysvc.Caller{}, nil, err
 	}

@@ -12,6 +12,12 @@
 //	keysvc/api/sigv4       signatures
 //	keysvc/api/awsjson     bodies
 //	keysvc/api/principals  access keys
+//	keysvc/api/throttle    rates of requests
+//	keysvc/api/metrics     counters for Prometheus
+//	keysvc/api/certs       TLS certificates
+//
+// Beside KMS it answers GetCallerIdentity of the Security Token Service, by which
+// clients find out which principal they are.
 //
 // A request's credential scope names its region; one service stands for all
 // regions, each with its own keys.
@@ -26,6 +32,5 @@
 // Concurrency: a [Server] may be used by any number of goroutines.
 //
 // Not here: calls without a valid signature leave a line in the log, not a
-// record in the audit trail. There is no limit on the number of connections and
-// no throttling.
+// record in the audit trail, and neither do those that are throttled.
 package api

@@ -9,6 +9,11 @@ import (
 // readyTime bounds the look at the store and the token.
 const readyTime = 2 * time.Second
 
+// isHealth recognises what load balancers ask, and AWS clients never do.
+func isHealth(r *http.Request) bool {
+	return r.Method == http.MethodGet && (r.URL.Path == "/healthz" || r.URL.Path == "/readyz")
+}
+
 // health answers /healthz and /readyz in plain text.
 func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")

@@ -32,8 +32,9 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 		ErrorLog: slog.NewLogLogger(s.config.Logger.Handler(), slog.LevelDebug),
 	}
 	failed := make(chan error, len(listeners))
+	open := newConnections(s.config.Limits, s.config.Metrics)
 	for _, l := range listeners {
-		go func() { failed <- server.Serve(l) }()
+		go func() { failed <- server.Serve(limitedListener{l, open}) }()
 	}
 	var err error
 	select {

@@ -1,7 +1,6 @@
 package sigv4
 
 import (
-	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
@@ -55,16 +54,4 @@ func collapse(value string) string {
 func stringToSign(date, scope, canonical string) string {
 	sum := sha256.Sum256([]byte(canonical))
 	return strings.Join([]string{algorithm, date, scope, hex.EncodeToString(sum[:])}, "\n")
-}
-
-// sign derives the day's key from the secret and signs with it.
-func sign(secret string, a *authorization, text string) []byte {
-	key := []byte("AWS4" + secret)
-	for _, part := range []string{a.date, a.region, a.service, a.terminator, text} {
-		mac := hmac.New(sha256.New, key)
-		mac.Write([]byte(part))
-		clear(key)
-		key = mac.Sum(nil)
-	}
-	return key
 }

@@ -11,11 +11,12 @@
 //
 // Trust: everything in the request is the attacker's until Verify returns nil.
 // The signature covers the method, the path, the headers that it names, which
-// must include host, x-amz-date and x-amz-target, and the body. Headers that it
+// must include host, x-amz-date and, if it is there, x-amz-target, and the body. Headers that it
 // doesn't name are not protected. A captured request can be sent again within
 // [Window]; TLS is the protection from being captured.
 //
-// Concurrency: functions without state; a [Request] belongs to one goroutine.
+// Concurrency: a [Request] belongs to one goroutine; [Keys] may be used by any
+// number.
 //
 // Not here: presigned URLs, chunked uploads, unsigned payloads and session
 // tokens, all of which are refused; where access keys are kept.

@@ -59,7 +59,7 @@ func verify(r *http.Request, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	return signed.Verify(secret, body)
+	return signed.Verify(&Keys{}, secret, body)
 }
 
 func TestASignatureOfBotocoreIsAccepted(t *testing.T) {
@@ -71,10 +71,10 @@ func TestASignatureOfBotocoreIsAccepted(t *testing.T) {
 	if signed.AccessKeyID() != keyID || signed.Region() != "eu-central-1" {
 		t.Errorf("%s, %s", signed.AccessKeyID(), signed.Region())
 	}
-	if err := signed.Verify(secret, []byte(botocoreBody)); err != nil {
+	if err := signed.Verify(&Keys{}, secret, []byte(botocoreBody)); err != nil {
 		t.Error(err)
 	}
-	if err := signed.Verify(secret+"x", []byte(botocoreBody)); err == nil {
+	if err := signed.Verify(&Keys{}, secret+"x", []byte(botocoreBody)); err == nil {
 		t.Error("accepted with another secret")
 	}
 }
@@ -227,11 +227,11 @@ func FuzzTheSDKsSignaturesAreAccepted(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if signed.Verify(secret, append(bytes.Clone(body), 'x')) == nil {
+		if signed.Verify(&Keys{}, secret, append(bytes.Clone(body), 'x')) == nil {
 			t.Fatal("accepted with a longer body")
 		}
 		received.Header.Set("X-Amz-Target", target+"x")
-		if signed.Verify(secret, body) == nil {
+		if signed.Verify(&Keys{}, secret, body) == nil {
 			t.Fatal("accepted with another target")
 		}
 	})
@@ -248,11 +248,38 @@ func FuzzParse(f *testing.F) {
 		r.Header["Authorization"], r.Header["X-Amz-Date"], r.Header["X-Amz-Target"] = []string{authorization}, []string{date}, []string{target}
 		signed, err := Parse(r, "kms", signedAt)
 		if err == nil {
-			err = signed.Verify("a secret that nobody has guessed", []byte("{}"))
+			err = signed.Verify(&Keys{}, "a secret that nobody has guessed", []byte("{}"))
 		}
 		var e *Error
 		if !errors.As(err, &e) {
 			t.Fatalf("%v", err)
 		}
 	})
+}
+
+func TestDerivedKeysAreOfOneSecretDayAndRegion(t *testing.T) {
+	var keys Keys
+	first := keys.sign("secret", &authorization{date: "20260101", region: "us-east-1", service: "kms", terminator: "aws4_request"}, "text")
+	seen := map[string]bool{string(first): true}
+	for _, c := range []struct {
+		secret Secret
+		a      authorization
+	}{
+		{"secret2", authorization{date: "20260101", region: "us-east-1", service: "kms", terminator: "aws4_request"}},
+		{"secret", authorization{date: "20260102", region: "us-east-1", service: "kms", terminator: "aws4_request"}},
+		{"secret", authorization{date: "20260101", region: "us-east-2", service: "kms", terminator: "aws4_request"}},
+		{"secret", authorization{date: "20260101", region: "us-east-1", service: "sts", terminator: "aws4_request"}},
+	} {
+		got := keys.sign(c.secret, &c.a, "text")
+		if again := keys.sign(c.secret, &c.a, "text"); !bytes.Equal(got, again) || seen[string(got)] {
+			t.Errorf("%+v", c)
+		}
+		seen[string(got)] = true
+	}
+	for i := range 2 * maxKeys {
+		keys.sign(Secret(strings.Repeat("x", i)), &authorization{}, "text")
+	}
+	if len(keys.derived) > maxKeys {
+		t.Errorf("%d keys are kept", len(keys.derived))
+	}
 }

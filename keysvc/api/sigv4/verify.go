@@ -54,7 +54,15 @@ func Parse(r *http.Request, service string, now time.Time) (*Request, error) {
 	if err := auth.checkScope(date, service); err != nil {
 		return nil, err
 	}
-	if _, err := single(r, "X-Amz-Target"); err != nil {
+	target, err := single(r, "X-Amz-Target")
+	if err != nil {
+		return nil, err
+	}
+	required := []string{"host", "x-amz-date"}
+	if target != "" {
+		required = append(required, "x-amz-target")
+	}
+	if err := auth.mustSign(required...); err != nil {
 		return nil, err
 	}
 	if r.Header.Get("X-Amz-Security-Token") != "" {
@@ -105,7 +113,7 @@ func (a *authorization) checkScope(date, service string) error {
 
 // Verify checks the signature over the headers and the body, in constant time
 // with regard to the secret. Its errors are of type [*Error].
-func (r *Request) Verify(secret Secret, body []byte) error {
+func (r *Request) Verify(keys *Keys, secret Secret, body []byte) error {
 	sum := sha256.Sum256(body)
 	bodyHash := hex.EncodeToString(sum[:])
 	for _, claimed := range r.request.Header.Values("X-Amz-Content-Sha256") {
@@ -117,7 +125,7 @@ func (r *Request) Verify(secret Secret, body []byte) error {
 	if err != nil {
 		return err
 	}
-	want := sign(string(secret), r.auth, stringToSign(r.date, r.auth.scope(), canonical))
+	want := keys.sign(secret, r.auth, stringToSign(r.date, r.auth.scope(), canonical))
 	if !hmac.Equal(want, r.auth.signature) {
 		return mismatch()
 	}
