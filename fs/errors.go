@@ -124,7 +124,7 @@ func kindOf(err error) Kind {
 	if errors.As(err, &api) {
 		return apiKind(api)
 	}
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+	if unanswered(err) {
 		return KindUnavailable
 	}
 	switch envelope.KindOf(err) {
@@ -134,6 +134,14 @@ func kindOf(err error) Kind {
 		return KindDamaged
 	}
 	return KindIO
+}
+
+// unanswered tells whether a call to the key service got no answer. Whatever the network said, that
+// is a timeout for whoever asked: the errno of a dead socket must not reach an application as the
+// errno of its file.
+func unanswered(err error) bool {
+	var call *smithy.OperationError // of a remote key service; an answer would have an APIError in it
+	return errors.As(err, &call) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
 // apiKind classifies an error of the AWS KMS API by its name.
@@ -167,7 +175,7 @@ func errnoOf(err error) syscall.Errno {
 		return no
 	}
 	var no syscall.Errno
-	if errors.As(err, &no) {
+	if !unanswered(err) && errors.As(err, &no) {
 		return no
 	}
 	return kindErrno[kindOf(err)]

@@ -100,7 +100,10 @@ func (g *grants) retain(arns ...string) {
 func (v *volume) createGrant(ctx context.Context, key string) (*grant, error) {
 	ctx, cancel := context.WithTimeout(ctx, keyTimeout)
 	defer cancel()
-	principal := rootOf(key)
+	principal := v.caller
+	if principal == "" {
+		principal = rootOf(key)
+	}
 	name := fmt.Sprintf("kmsfs-mount-%016x", v.mountID)
 	out, err := v.keys.CreateGrant(ctx, &kms.CreateGrantInput{
 		KeyId: &key, GranteePrincipal: &principal, RetiringPrincipal: &principal, Name: &name,

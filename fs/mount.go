@@ -21,6 +21,7 @@ type MountOptions struct {
 	Backing            string
 	Mountpoint         string
 	Keys               KeyService
+	Principal          string   // ARN of the caller of Keys, to which the mount's grants are made; "" = the root of the key's account
 	AllowOther         bool     // let other users in; the kernel then needs DefaultPermissions
 	DefaultPermissions bool     // let the kernel check modes and owners; implied but for root alone
 	ReadOnly           bool     // never change the backing directory

@@ -44,6 +44,7 @@ type volume struct {
 	mountID uint64
 	mounts  *envelope.Mounts
 	keys    KeyService
+	caller  string // principal that calls keys; "" = the root of the CMK's account
 	log     *slog.Logger
 	ro      bool
 	shared  bool // other readers may have the volume open at the same time
@@ -150,7 +151,7 @@ func attach(ctx context.Context, o *MountOptions) (*volume, error) {
 	if o.ReadOnly {
 		root.Freeze()
 	}
-	v := &volume{root: root, keys: o.Keys, log: o.Logger, ro: o.ReadOnly, shared: o.shared, source: o.recovery}
+	v := &volume{root: root, keys: o.Keys, caller: o.Principal, log: o.Logger, ro: o.ReadOnly, shared: o.shared, source: o.recovery}
 	if err := v.open(ctx, o.Backing); err != nil {
 		v.close()
 		return nil, err

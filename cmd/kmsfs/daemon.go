@@ -78,14 +78,18 @@ func (a *app) startMount(ctx context.Context, m mountRequest, log *slog.Logger, 
 			d.close()
 		}
 	}()
-	if d.keys, err = a.openKeysWith(ctx, firstUse{}, ask, log); err != nil {
+	if d.keys, err = a.openKeysWith(ctx, firstUse{}, ask, log, a.remote.patient()); err != nil {
 		return d, err
 	}
 	if d.socket, err = control.Claim(a.runtimeDir(), m.mountpoint); err != nil {
 		return d, err
 	}
+	caller, err := d.keys.Caller(ctx)
+	if err != nil {
+		log.Warn("the mount's grant is made to the account's root, as the caller is not known", "error", err)
+	}
 	d.server, err = fs.Mount(ctx, fs.MountOptions{
-		Backing: m.backing, Mountpoint: m.mountpoint, Keys: d.keys.Service(),
+		Backing: m.backing, Mountpoint: m.mountpoint, Keys: d.keys.Service(), Principal: caller,
 		AllowOther: m.options.allowOther, DefaultPermissions: m.options.defaultPermissions,
 		ReadOnly: m.options.readOnly, Debug: m.options.debug, FuseOptions: m.options.kernel,
 		Logger: log, FSName: m.backing,

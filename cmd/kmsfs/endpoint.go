@@ -1,19 +1,26 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
-	"github.com/aws/smithy-go"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/middleware"
 	"github.com/spf13/pflag"
 )
@@ -25,43 +32,116 @@ const socketPrefix = "unix:"
 // a new state directory too.
 const defaultRegion = "us-east-1"
 
-// addEndpointFlag defines the flag of the commands that can use a remote key service.
+// remote says how a key service at an endpoint is reached.
+type remote struct {
+	endpoint string // URL or unix:PATH; "" selects the embedded key service
+	ca       string // certificate authority to trust, PEM file; "" = the system's
+	profile  string // of the AWS configuration; "" = as AWS_PROFILE says
+
+	wait time.Duration // how long a mount waits for an answer; 0 = ten seconds
+}
+
+// addEndpointFlag defines the flags of the commands that can use a remote key service.
 func (a *app) addEndpointFlag(f *pflag.FlagSet) {
-	f.StringVar(&a.endpoint, "endpoint", "", "use the key service at this URL, of kmsfs serve or AWS KMS, with AWS's usual credentials; unix:PATH is a socket")
+	f.StringVar(&a.remote.endpoint, "endpoint", "", "use the key service at this URL, of kmsfs serve or AWS KMS, with AWS's usual credentials; unix:PATH is a socket")
+	f.StringVar(&a.remote.ca, "ca", "", "with --endpoint: trust this certificate authority alone, PEM (default AWS_CA_BUNDLE, else the system's)")
+	f.StringVar(&a.remote.profile, "profile", "", "with --endpoint: profile of ~/.aws to use (default AWS_PROFILE)")
 }
 
 // openEndpoint makes a client of the remote key service. Credentials and region come from where the
 // AWS SDK looks for them: environment, ~/.aws, instance roles.
-func (a *app) openEndpoint(ctx context.Context) (*openedKeys, error) {
-	if err := checkEndpoint(a.endpoint); err != nil {
+func (a *app) openEndpoint(ctx context.Context, tries retries) (*openedKeys, error) {
+	if err := checkEndpoint(a.remote.endpoint); err != nil {
 		return nil, err
 	}
-	transport, base := awshttp.NewBuildableClient(), a.endpoint
-	if name, ok := strings.CutPrefix(a.endpoint, socketPrefix); ok {
-		path, err := filepath.Abs(name) // a daemon leaves this directory
-		if err != nil {
-			return nil, err
-		}
-		base = "http://localhost"
-		transport = transport.WithTransportOptions(func(t *http.Transport) {
-			t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-				return new(net.Dialer).DialContext(ctx, "unix", path)
-			}
-		})
-	}
-	loaded, err := config.LoadDefaultConfig(ctx, config.WithHTTPClient(transport), config.WithDefaultRegion(defaultRegion))
+	transport, base, err := a.remote.transport()
 	if err != nil {
-		return nil, failf(exitKeys, "check AWS_PROFILE and ~/.aws/config", "read the AWS configuration: %v", err)
+		return nil, err
+	}
+	options := []func(*config.LoadOptions) error{config.WithHTTPClient(transport), config.WithDefaultRegion(defaultRegion)}
+	if a.remote.profile != "" {
+		options = append(options, config.WithSharedConfigProfile(a.remote.profile))
+	}
+	loaded, err := config.LoadDefaultConfig(ctx, append(options, tries...)...)
+	if err != nil {
+		return nil, failf(exitKeys, "check AWS_PROFILE, --profile and ~/.aws/config", "read the AWS configuration: %v", err)
 	}
 	if _, err := loaded.Credentials.Retrieve(ctx); err != nil {
 		return nil, failf(exitKeys, "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; kmsfs principal create makes an access key for kmsfs serve",
-			"there are no AWS credentials for %s: %v", a.endpoint, err)
+			"there are no AWS credentials for %s: %v", a.remote.endpoint, err)
 	}
-	client := kms.NewFromConfig(loaded, func(o *kms.Options) {
-		o.BaseEndpoint = aws.String(base)
-		o.APIOptions = append(o.APIOptions, markUnanswered)
+	return &openedKeys{
+		client: kms.NewFromConfig(loaded, func(o *kms.Options) { o.BaseEndpoint = aws.String(base) }),
+		close:  func() error { return nil },
+		caller: func(ctx context.Context) (string, error) { return callerARN(ctx, loaded, base) },
+	}, nil
+}
+
+// transport makes the HTTP client, and the URL that it is used with.
+func (r *remote) transport() (client *awshttp.BuildableClient, base string, err error) {
+	client, base = awshttp.NewBuildableClient(), r.endpoint
+	if name, ok := strings.CutPrefix(r.endpoint, socketPrefix); ok {
+		path, err := filepath.Abs(name) // a daemon leaves this directory
+		if err != nil {
+			return nil, "", err
+		}
+		return client.WithTransportOptions(func(t *http.Transport) {
+			t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, "unix", path)
+			}
+		}), "http://localhost", nil
+	}
+	if r.ca == "" {
+		return client, base, nil
+	}
+	pool, text := x509.NewCertPool(), []byte(nil)
+	if text, err = os.ReadFile(r.ca); err == nil && !pool.AppendCertsFromPEM(text) {
+		err = errors.New("it holds no certificate")
+	}
+	if err != nil {
+		return nil, "", failf(exitUsage, "kmsfs serve --tls names the file when it starts", "read the certificate authority %s: %v", r.ca, err)
+	}
+	return client.WithTransportOptions(func(t *http.Transport) {
+		t.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	}), base, nil
+}
+
+// retries is how often and how fast a client tries again. Commands do as the AWS configuration says.
+type retries []func(*config.LoadOptions) error
+
+// usualWait is how long an open waits for a key service that doesn't answer.
+const usualWait = 10 * time.Second
+
+// patient is for a mount, whose opens wait for a key service that restarts: it tries again every
+// second at the latest until the wait is over.
+func (r *remote) patient() retries {
+	wait := cmp.Or(r.wait, usualWait)
+	bounded := middleware.InitializeMiddlewareFunc("kmsfs.wait",
+		func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+			ctx, cancel := context.WithTimeout(ctx, wait)
+			defer cancel()
+			return next.HandleInitialize(ctx, in)
+		})
+	add := func(stack *middleware.Stack) error { return stack.Initialize.Add(bounded, middleware.Before) }
+	return retries{config.WithAPIOptions([]func(*middleware.Stack) error{add}), config.WithRetryer(func() aws.Retryer {
+		endless := func(o *retry.StandardOptions) { o.MaxBackoff, o.RateLimiter = time.Second, ratelimit.None }
+		return retry.AddWithMaxAttempts(retry.NewStandard(endless), 0)
+	})}
+}
+
+// callerARN asks who the credentials belong to. kmsfs serve answers it itself; for AWS it is another
+// service than KMS.
+func callerARN(ctx context.Context, loaded aws.Config, base string) (string, error) {
+	client := sts.NewFromConfig(loaded, func(o *sts.Options) {
+		if u, err := url.Parse(base); err == nil && !strings.HasSuffix(u.Hostname(), ".amazonaws.com") {
+			o.BaseEndpoint = aws.String(base)
+		}
 	})
-	return &openedKeys{client: client, close: func() error { return nil }}, nil
+	out, err := client.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	if err != nil {
+		return "", err
+	}
+	return aws.ToString(out.Arn), nil
 }
 
 // checkEndpoint refuses what is no URL, and plaintext data keys on a network.
@@ -75,31 +155,8 @@ func checkEndpoint(endpoint string) error {
 			"--endpoint %q is no URL of a key service", endpoint)
 	}
 	if ip := net.ParseIP(u.Hostname()); u.Scheme == "http" && u.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return failf(exitUsage, "use https, which kmsfs serve speaks with --tls-cert and --tls-key",
+		return failf(exitUsage, "use https, which kmsfs serve speaks with --tls",
 			"over http the key service is used on loopback addresses only, not at %s: answers hold data keys in plaintext", u.Host)
 	}
 	return nil
-}
-
-// unanswered is a call that the key service has not answered. For whoever asked, that is a timeout,
-// whatever the network said: the errno of a dead socket must not reach an application as the errno
-// of its file.
-type unanswered struct{ err error }
-
-func (e *unanswered) Error() string { return e.err.Error() }
-
-func (e *unanswered) Unwrap() []error { return []error{context.DeadlineExceeded, e.err} }
-
-// markUnanswered makes unanswered of every failure that is neither an answer nor a wrong input.
-func markUnanswered(stack *middleware.Stack) error {
-	return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("kmsfs.unanswered",
-		func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
-			out, meta, err := next.HandleInitialize(ctx, in)
-			var answer smithy.APIError
-			var invalid smithy.InvalidParamsError
-			if err != nil && !errors.As(err, &answer) && !errors.As(err, &invalid) {
-				err = &unanswered{err}
-			}
-			return out, meta, err
-		}), middleware.Before)
 }

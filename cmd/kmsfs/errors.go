@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -119,8 +120,9 @@ func exitCode(err error) int {
 
 // isUnreachable reports that no answer came from a key service at --endpoint.
 func isUnreachable(err error) bool {
-	var none *unanswered
-	return errors.As(err, &none)
+	var call *smithy.OperationError
+	var answer smithy.APIError
+	return errors.As(err, &call) && !errors.As(err, &answer)
 }
 
 // apiExitCode classifies an error of the key service by its AWS name.
@@ -133,7 +135,7 @@ func apiExitCode(name string) int {
 	case "DisabledException", "AccessDeniedException", "NotAuthorizedException",
 		"InvalidSignatureException", "UnrecognizedClientException", "MissingAuthenticationTokenException":
 		return exitDenied
-	case "KMSInternalException", "DependencyTimeoutException", "KeyUnavailableException":
+	case "KMSInternalException", "DependencyTimeoutException", "KeyUnavailableException", "ThrottlingException":
 		return exitKeys
 	case "InvalidCiphertextException", "IncorrectKeyException":
 		return exitIntegrity
@@ -211,9 +213,18 @@ func hints(err error) []string {
 		found = append(found, apiHints[api.ErrorCode()])
 	}
 	if len(found) == 0 && isUnreachable(err) {
-		found = append(found, "check --endpoint, and that kmsfs serve runs there")
+		found = append(found, unreachableHint(err))
 	}
 	return found
+}
+
+// unreachableHint tells what to try when no answer came.
+func unreachableHint(err error) string {
+	var untrusted x509.UnknownAuthorityError
+	if errors.As(err, &untrusted) {
+		return "name the key service's certificate authority: --ca FILE, or AWS_CA_BUNDLE; kmsfs serve --tls tells which file when it starts"
+	}
+	return "check --endpoint, and that kmsfs serve runs there"
 }
 
 // ownHints walks the tree of causes.
@@ -254,6 +265,7 @@ var apiHints = map[string]string{
 	"LimitExceededException":        "delete what is no longer needed, then try again",
 	"InvalidGrantIdException":       "see the grants: kmsfs grant list KEY",
 	"InvalidGrantTokenException":    "pass the token that kmsfs grant create printed, whole",
+	"ThrottlingException":           "call more slowly, or raise the rates of kmsfs serve --throttle",
 	"ConflictException":             "another change of this key is under way; try again in a moment",
 	"DependencyTimeoutException":    "the HSM did not answer in time; try again",
 	"KeyUnavailableException":       "the HSM is not reachable; try again when it is",

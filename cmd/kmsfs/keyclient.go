@@ -41,10 +41,19 @@ var (
 type openedKeys struct {
 	client keyClient
 	close  func() error
+	caller func(context.Context) (string, error) // ARN of the principal that calls a remote one; nil = the account's root
 }
 
 // Service is the key service. It must not be used after Close.
 func (k *openedKeys) Service() keyClient { return k.client }
+
+// Caller is the ARN of the principal that calls the key service; "" is the root of the account.
+func (k *openedKeys) Caller(ctx context.Context) (string, error) {
+	if k.caller == nil {
+		return "", nil
+	}
+	return k.caller(ctx)
+}
 
 // Close ends the use of the key service.
 func (k *openedKeys) Close() error { return k.close() }

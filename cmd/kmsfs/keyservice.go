@@ -34,27 +34,29 @@ type firstUse struct {
 	create    bool
 	hsmModule string // PKCS#11 module; "" finds SoftHSM
 	hsmToken  string // an RFC 7512 URI; "" makes a SoftHSM token
+	account   string // twelve digits; "" is embedded's default
 }
 
 // addFirstUseFlags defines the flags of the commands that make a state directory.
 func addFirstUseFlags(c *cobra.Command, first *firstUse) {
 	first.create = true
+	c.Flags().StringVar(&first.account, "account", "", "on first use: account id of the key service, twelve digits (default 000000000000)")
 	c.Flags().StringVar(&first.hsmModule, "hsm-module", "", "on first use: PKCS#11 module (default SoftHSM 2)")
 	c.Flags().StringVar(&first.hsmToken, "hsm-token", "", "on first use: an existing token as an RFC 7512 URI, such as pkcs11:token=NAME (default a new SoftHSM token)")
 }
 
 // openKeys opens the key service for a command: that of the endpoint, else the embedded one.
 func (a *app) openKeys(ctx context.Context, first firstUse) (*openedKeys, error) {
-	return a.openKeysWith(ctx, first, a.ui.AskSecret, nil)
+	return a.openKeysWith(ctx, first, a.ui.AskSecret, nil, nil)
 }
 
-// openKeysWith is openKeys with another way to ask for a PIN, and a log.
-func (a *app) openKeysWith(ctx context.Context, first firstUse, ask func(string) ([]byte, error), log *slog.Logger) (*openedKeys, error) {
+// openKeysWith is openKeys with another way to ask for a PIN, a log, and another patience with an endpoint.
+func (a *app) openKeysWith(ctx context.Context, first firstUse, ask func(string) ([]byte, error), log *slog.Logger, tries retries) (*openedKeys, error) {
 	switch {
-	case a.endpoint != "" && first != (firstUse{create: first.create}):
-		return nil, usagef("--hsm-module and --hsm-token are for a key service here, not for one at --endpoint")
-	case a.endpoint != "":
-		return a.openEndpoint(ctx)
+	case a.remote.endpoint != "" && first != (firstUse{create: first.create}):
+		return nil, usagef("--hsm-module, --hsm-token and --account are for a key service here, not for one at --endpoint")
+	case a.remote.endpoint != "":
+		return a.openEndpoint(ctx, tries)
 	}
 	keys, err := a.openEmbedded(ctx, first, ask, log)
 	if err != nil {
@@ -67,11 +69,11 @@ func (a *app) openKeysWith(ctx context.Context, first firstUse, ask func(string)
 func (a *app) openEmbedded(ctx context.Context, first firstUse, ask func(string) ([]byte, error), log *slog.Logger) (*embedded.Embedded, error) {
 	dir := a.keyStateDir()
 	if config, err := readConfig(dir); err == nil && first != (firstUse{create: first.create}) {
-		return nil, failf(exitUsage, "leave --hsm-module and --hsm-token out, or name another directory with --state-dir",
-			"the key service in %s has its token already, %s", dir, tokenName(config.Token))
+		return nil, failf(exitUsage, "leave --hsm-module, --hsm-token and --account out, or name another directory with --state-dir",
+			"the key service in %s has its token already, %s, and the account %s", dir, tokenName(config.Token), config.Account)
 	}
 	return embedded.Open(ctx, embedded.Options{
-		Dir: dir, PINSource: a.pinSource, Prompt: ask, Module: first.hsmModule, TokenURI: first.hsmToken,
+		Dir: dir, PINSource: a.pinSource, Prompt: ask, Module: first.hsmModule, TokenURI: first.hsmToken, Account: first.account,
 		AuditSync: a.auditSync, CreateIfMissing: first.create, Logger: log,
 	})
 }

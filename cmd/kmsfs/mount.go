@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -17,7 +18,8 @@ MOUNTPOINT, which is made if only its last component is missing. The command ret
 STATE-DIR/log/VOLUME.log. With -f it stays in the foreground and logs to standard error.
 
 Options of -o: allow_other (implies default_permissions), default_permissions, ro, debug,
-state_dir=DIR, pin_source=SOURCE, endpoint=URL, and the usual nosuid, nodev, noexec, noatime.
+state_dir=DIR, pin_source=SOURCE, endpoint=URL, ca=FILE, profile=NAME, key_wait=SECONDS, and the
+usual nosuid, nodev, noexec, noatime.
 
 fstab:  /data/vault  /data/plain  fuse.kmsfs  allow_other,nofail  0 0`
 
@@ -68,9 +70,8 @@ func (a *app) takeMountOptions(o mountOptions) {
 	if a.pinSource == "" {
 		a.pinSource = o.pinSource
 	}
-	if a.endpoint == "" {
-		a.endpoint = o.endpoint
-	}
+	r, opt := &a.remote, &o.remote
+	*r = remote{cmp.Or(r.endpoint, opt.endpoint), cmp.Or(r.ca, opt.ca), cmp.Or(r.profile, opt.profile), opt.wait}
 }
 
 // mount checks what can be checked without a key, then serves or spawns the daemon.

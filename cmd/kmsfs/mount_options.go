@@ -2,14 +2,16 @@ package main
 
 import (
 	"strings"
+	"time"
 )
 
 // mountOptions is what -o says.
 type mountOptions struct {
 	allowOther, defaultPermissions, readOnly, debug bool
 
-	stateDir, pinSource, endpoint string   // as the flags of the same names, for fstab
-	kernel                        []string // passed on: noexec, noatime, ...
+	stateDir, pinSource string   // as the flags of the same names, for fstab
+	remote              remote   // endpoint, ca, profile
+	kernel              []string // passed on: noexec, noatime, ...
 }
 
 // kernelOptions are the mount flags that the kernel or fusermount3 takes.
@@ -78,13 +80,32 @@ func (o *mountOptions) set(opt string) error {
 	case name == "pin_source" && value != "":
 		o.pinSource = value
 	case name == "endpoint" && value != "":
-		o.endpoint = value
+		o.remote.endpoint = value
+	case name == "ca" && value != "":
+		o.remote.ca = value
+	case name == "profile" && value != "":
+		o.remote.profile = value
+	case name == "key_wait":
+		return o.setKeyWait(value)
 	case kernelOptions[opt]:
 		o.kernel = append(o.kernel, opt)
 	case idleOptions[opt], strings.HasPrefix(opt, "x-"), name == "comment" && hasValue:
 	default:
-		return failf(exitUsage, "known: allow_other, default_permissions, ro, debug, state_dir=DIR, pin_source=SOURCE, endpoint=URL, and nosuid, nodev, noexec, noatime and the like",
+		return failf(exitUsage, "known: allow_other, default_permissions, ro, debug, state_dir=DIR, pin_source=SOURCE, endpoint=URL, ca=FILE, profile=NAME, key_wait=SECONDS, and nosuid, nodev, noexec, noatime and the like",
 			"unknown mount option %q", opt)
 	}
+	return nil
+}
+
+// longestWait is what one call to the key service takes at most in any case.
+const longestWait = 15 * time.Second
+
+// setKeyWait takes a duration of seconds.
+func (o *mountOptions) setKeyWait(value string) error {
+	d, err := time.ParseDuration(value)
+	if err != nil || d <= 0 || d > longestWait {
+		return failf(exitUsage, "such as key_wait=5s", "key_wait=%s is no time up to %v", value, longestWait)
+	}
+	o.remote.wait = d
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestMountOptionsAreTakenPassedOnOrRefused(t *testing.T) {
@@ -20,7 +21,8 @@ func TestMountOptionsAreTakenPassedOnOrRefused(t *testing.T) {
 		{[]string{"allow_other"}, mountOptions{allowOther: true, defaultPermissions: true}},
 		{[]string{"noexec,noatime,suid"}, mountOptions{kernel: []string{"noexec", "noatime", "suid"}}},
 		{[]string{"state_dir=/a b,pin_source=file:/x=y"}, mountOptions{stateDir: "/a b", pinSource: "file:/x=y"}},
-		{[]string{"endpoint=https://keys.example:4599"}, mountOptions{endpoint: "https://keys.example:4599"}},
+		{[]string{"endpoint=https://keys.example:4599"}, mountOptions{remote: remote{endpoint: "https://keys.example:4599"}}},
+		{[]string{"ca=/etc/ca.pem,profile=vault,key_wait=3s"}, mountOptions{remote: remote{ca: "/etc/ca.pem", profile: "vault", wait: 3 * time.Second}}},
 		{[]string{`pin_source=cmd:a\,b\\c`}, mountOptions{pinSource: `cmd:a,b\c`}},
 	} {
 		got, err := parseMountOptions(c.lists)

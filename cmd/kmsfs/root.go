@@ -16,7 +16,7 @@ type app struct {
 
 	stateDir  string // --state-dir; "" selects the default
 	pinSource string // --pin-source; "" selects what the state directory says
-	endpoint  string // --endpoint; "" selects the embedded key service
+	remote    remote // --endpoint and what belongs to it
 	auditSync string // --audit-sync; "" selects what the state directory says
 	json      bool   // --json
 }

@@ -102,7 +102,7 @@ func daemonCommand(log, ready *os.File, pin []byte) (*exec.Cmd, error) {
 // askPIN asks for the PIN while there is still a terminal. The daemon reads it from its standard
 // input.
 func (a *app) askPIN() ([]byte, error) {
-	if a.endpoint != "" {
+	if a.remote.endpoint != "" {
 		return nil, nil
 	}
 	source := a.pinSource
@@ -122,7 +122,7 @@ func (a *app) askPIN() ([]byte, error) {
 // openLog opens the daemon's log, STATE-DIR/log/VOLUME.log, also if the keys are elsewhere.
 func (a *app) openLog(volume string) (*os.File, error) {
 	state := a.keyStateDir()
-	if _, err := os.Stat(state); err != nil && a.endpoint == "" {
+	if _, err := os.Stat(state); err != nil && a.remote.endpoint == "" {
 		return nil, failf(exitNotFound, "name the one that the volume was made with: --state-dir, or KMSFS_STATE_DIR",
 			"no key service in %s", state)
 	}
