@@ -91,6 +91,7 @@ type File struct {
 	inherited  bool    // pages written before this open may not be durable
 	rewrite    bool    // a flush failed: pages written since D must be written again
 	rewriteAll bool    // the same, but it is unknown which these are
+	namedEnd   uint64  // first page beyond all that the roots named at open
 }
 
 // nonceSource draws nonces from a random source in batches.
@@ -210,6 +211,10 @@ func (f *File) Reclaimable() int64 {
 	defer f.mu.RUnlock()
 	return int64(f.pages.freePages()) * PageSize
 }
+
+// StoreEnd returns where the store may end, in bytes, as far as the roots found at open say: behind
+// that there is nothing of the file. 0 for a file that was created, not opened.
+func (f *File) StoreEnd() int64 { return int64(f.namedEnd) * PageSize }
 
 // State returns the sequence of the last commit and that of the last one known durable (0: none).
 func (f *File) State() (seq, durableSeq uint64) {

@@ -80,7 +80,9 @@ func (f *File) open(op string, r *Roots, t Trust) error {
 	f.load(chosen)
 	f.settling = !t.Settled
 	f.rewrite, f.rewriteAll = t.FlushFailed, t.FlushFailed
+	f.namedEnd = f.pages.end
 	if other.body != nil {
+		f.namedEnd = max(f.namedEnd, other.body.end)
 		clear(other.body.inline)
 	}
 	f.maxSeq = highestSequence(r, chosen.header.Sequence)

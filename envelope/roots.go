@@ -116,6 +116,16 @@ func (r *Roots) damaged() *Header {
 	return &h
 }
 
+// SpareDamage tells why the root page that is not the newest does not parse; nil when it does or was
+// never written. Nothing depends on it in a settled file, unless it claims to be later.
+func (r *Roots) SpareDamage() error {
+	s := &r.slots[1-r.newest]
+	if s.err == nil {
+		return nil
+	}
+	return newError("read header", s.kind, r.Newest().FileID, s.err)
+}
+
 var errUnsettled = errors.New("the file is not known to be settled: call Roots.Settled first, and open an unsettled file with its key instead")
 
 // RewriteSlots replaces the slot area without the data key: it writes the newest root page with

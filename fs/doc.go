@@ -9,7 +9,8 @@
 // attached), inode.go and tree.go (what is known of names), then one file per operation: lookup.go,
 // create.go, open.go, io.go, rename.go, …; dekeys.go talks to the key service, slots.go decides
 // which wrapped key belongs to a path, commit.go writes in the background. offline.go opens a volume
-// without a mount, walk.go visits every object of its store.
+// without a mount, walk.go visits every object of its store, check.go
+// authenticates them all (faults.go has what it may find), salvage.go saves what can be read.
 //
 // Trust: the key service and the memory of this process. The backing directory is not trusted:
 // whatever is read from it is authenticated under the volume key or the file's key before it is

@@ -33,6 +33,7 @@ type MountOptions struct {
 
 	shared   bool            // see volume.shared
 	recovery *RecoverySource // see volume.source
+	badLog   func(error)     // is told of a damaged rename log, in whose place an empty one is used; nil: it is an error
 }
 
 // check refuses a mount point that cannot be used and fills defaults.

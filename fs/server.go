@@ -59,7 +59,12 @@ func newFileSystem(v *volume, o *MountOptions) (*fileSystem, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.renames, err = v.openRenames(); err != nil {
+	s.renames, err = v.openRenames()
+	if err != nil && o.badLog != nil && kindOf(err) == KindBadVolume {
+		o.badLog(err)
+		s.renames, err = &renames{log: v.crypto.NewRenameLog()}, nil
+	}
+	if err != nil {
 		return nil, err
 	}
 	s.dirs = newDirCache(maxOpenDirs)

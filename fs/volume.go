@@ -217,10 +217,13 @@ func absolute(path string) string {
 	return path
 }
 
+// checkRoot is the Op of errors of checkIdentity.
+const checkRoot = "check the root of"
+
 // checkIdentity refuses a root directory whose identity is not this volume's.
 func (v *volume) checkIdentity() error {
 	if _, err := v.rootID(); err != nil {
-		return &Error{Op: "open volume", Kind: KindBadVolume, Path: v.info.Backing, Err: err,
+		return &Error{Op: checkRoot, Kind: KindBadVolume, Path: v.info.Backing, Err: err,
 			hint: "kmsfs.dir in the backing directory does not belong to this volume"}
 	}
 	return nil

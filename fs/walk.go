@@ -84,10 +84,12 @@ func (o *Offline) Count(ctx context.Context) int64 {
 // walkDir is a directory of the store during a walk. It is closed with its last reference.
 type walkDir struct {
 	*backing.Dir
-	id    envelope.DirID
-	path  string
-	store string
-	refs  atomic.Int32
+	id     envelope.DirID
+	parent envelope.DirID
+	name   string // plaintext
+	path   string // of the root: ""
+	store  string // of the root: ""
+	refs   atomic.Int32
 }
 
 func (d *walkDir) release() {
@@ -230,7 +232,7 @@ func (w *walker) object(d *walkDir, store string) *Object {
 		o.name, o.Path = name, d.path+"/"+name
 	case strings.HasPrefix(store, tempPrefix):
 		o.Class = ObjectTemporary
-	case ownName(store, d.store == ""):
+	case w.v.ownName(store, d.store == ""):
 		o.Class = ObjectOwn
 	default:
 		o.Class, o.Err = ObjectForeign, errReserved
@@ -242,14 +244,14 @@ func (w *walker) object(d *walkDir, store string) *Object {
 var errReserved = errors.New("a reserved name without a meaning")
 
 // ownName reports whether a volume keeps bookkeeping under a store name, in its root or below.
-func ownName(store string, root bool) bool {
+func (v *volume) ownName(store string, root bool) bool {
 	switch store {
 	case dirLink, dirLinkNew:
 		return true
 	case volumeName, envelope.MountsFile, envelope.RenameLogFile:
 		return root
 	}
-	return strings.HasPrefix(store, longPrefix) && strings.HasSuffix(store, longNameSuffix)
+	return !v.info.PlaintextNames && strings.HasPrefix(store, longPrefix) && strings.HasSuffix(store, longNameSuffix)
 }
 
 // enter sends the directory name of d and walks what is in it.
@@ -262,7 +264,7 @@ func (w *walker) enter(d *walkDir, name string) {
 		}
 	}
 	o.Err = err
-	below := &walkDir{Dir: sub, id: o.DirID, path: o.Path, store: o.Store}
+	below := &walkDir{Dir: sub, id: o.DirID, parent: d.id, name: o.name, path: o.Path, store: o.Store}
 	w.send(o)
 	if err == nil {
 		w.walkDir(below)

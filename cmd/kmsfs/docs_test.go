@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/kmsfs/kmsfs/fs"
 )
 
 func TestEveryCommandAndFlagIsInTheManual(t *testing.T) {
@@ -61,6 +63,19 @@ func TestEveryExitCodeIsInTheManual(t *testing.T) {
 	for code := exitOK; code <= exitIntegrity; code++ {
 		if row := "| " + string(rune('0'+code)) + " | "; !strings.Contains(string(manual), row) {
 			t.Errorf("exit code %d is not in docs/exit-codes.md", code)
+		}
+	}
+}
+
+func TestEveryFaultOfFsckIsInTheManual(t *testing.T) {
+	manual, err := os.ReadFile("../../docs/cli.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for code, meaning := range fs.FaultCodes() {
+		class, what, _ := strings.Cut(meaning, ": ")
+		if row := "| `" + string(code) + "` | " + class + " | " + what + " | "; !strings.Contains(string(manual), row) {
+			t.Errorf("%s is not in docs/cli.md as %s", code, row)
 		}
 	}
 }

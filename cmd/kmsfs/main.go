@@ -25,13 +25,16 @@ func run(argv []string, a *app) int {
 	}
 	root := newRootCommand(a)
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	ran, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
 	}
 	a.ui.Fail(err)
-	if helper {
+	switch {
+	case helper:
 		return helperExitCode(err)
+	case ran != nil && ran.Name() == "fsck":
+		return fsckExitCode(err)
 	}
 	return exitCode(err)
 }

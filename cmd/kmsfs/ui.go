@@ -171,6 +171,13 @@ func (u *ui) JSON(v any) error {
 	return enc.Encode(prune(tree))
 }
 
+// JSONLine prints v as JSON on one line.
+func (u *ui) JSONLine(v any) error {
+	enc := json.NewEncoder(u.out)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
 // AskSecret reads a line from the terminal without echo, or from standard input if that is none. A
 // signal ends it and gives the terminal its echo back.
 func (u *ui) AskSecret(prompt string) ([]byte, error) {
