@@ -149,7 +149,7 @@ const maxUnanswered = 3
 // younger reports whether any slot is younger than the rename log.
 func (f *fileCheck) younger() bool {
 	for i := range f.slots.Slots {
-		if f.slots.Slots[i].LogSeq > f.s.renames.log.Seq() {
+		if f.slots.Slots[i].LogSeq > f.s.renames.log().Seq() {
 			return true
 		}
 	}

@@ -63,7 +63,7 @@ func (c *checker) checkOwn(o *Object) {
 // renaming reports whether the rename log's last entry concerns the directory at a path: then the
 // next mount needs its staged identity to know whether the rename happened.
 func (c *checker) renaming(path string) bool {
-	entries := c.s.renames.log.Entries()
+	entries := c.s.renames.log().Entries()
 	if c.logErr != nil || len(entries) == 0 {
 		return c.logErr != nil
 	}

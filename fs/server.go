@@ -62,7 +62,8 @@ func newFileSystem(v *volume, o *MountOptions) (*fileSystem, error) {
 	s.renames, err = v.openRenames()
 	if err != nil && o.badLog != nil && kindOf(err) == KindBadVolume {
 		o.badLog(err)
-		s.renames, err = &renames{log: v.crypto.NewRenameLog()}, nil
+		s.renames, err = new(renames), nil
+		s.renames.logs.Store(&renameLogs{now: v.crypto.NewRenameLog()})
 	}
 	if err != nil {
 		return nil, err
