@@ -12,7 +12,8 @@ var ErrNotFound = errors.New("not in the store")
 // ErrExists says that an alias of that name is already in the store.
 var ErrExists = errors.New("already in the store")
 
-// Store is a transactional database of keys, aliases, grants and tags.
+// Store is a transactional database of keys, aliases, grants, tags and custom key
+// stores.
 type Store interface {
 	// View runs fn on a consistent, read-only state.
 	View(ctx context.Context, fn func(Tx) error) error
@@ -72,6 +73,19 @@ type Tx interface {
 	CreateGrant(ctx context.Context, scope Scope, grant Grant) error
 	// DeleteGrant removes a grant, or returns ErrNotFound.
 	DeleteGrant(ctx context.Context, scope Scope, keyID, grantID string) error
+
+	// KeyStore returns a custom key store, or ErrNotFound.
+	KeyStore(ctx context.Context, scope Scope, id string) (KeyStore, error)
+	// KeyStores lists a scope's custom key stores, sorted by their ids.
+	KeyStores(ctx context.Context, scope Scope, after string, limit int) ([]KeyStore, error)
+	// PutKeyStore inserts a custom key store or replaces it.
+	PutKeyStore(ctx context.Context, ks KeyStore) error
+	// DeleteKeyStore removes a custom key store, or returns ErrNotFound. It fails
+	// while there are keys in it.
+	DeleteKeyStore(ctx context.Context, scope Scope, id string) error
+	// KeysInStore lists the ids of the keys in a custom key store, or of those for
+	// one external key if xksKeyID is set.
+	KeysInStore(ctx context.Context, scope Scope, id, xksKeyID string, limit int) ([]string, error)
 
 	// Tags lists the tags of a key, sorted by tag key.
 	Tags(ctx context.Context, scope Scope, keyID string) ([]Tag, error)

@@ -39,6 +39,10 @@ type Key struct {
 	RotationPeriodDays int32     // 0 = automatic rotation is off
 	NextRotation       time.Time // set while automatic rotation is on
 
+	CustomKeyStoreID string    // "" = the service's own token
+	XksKeyID         string    // the external key; only in an external key store
+	KeyStore         *KeyStore // of CustomKeyStoreID, as read; not written with the key
+
 	Materials []Material // by Number, oldest first
 }
 
@@ -50,6 +54,17 @@ type KeyRef struct {
 
 // Ref returns the key's name.
 func (k *Key) Ref() KeyRef { return KeyRef{Scope: k.Scope, ID: k.ID} }
+
+// EffectiveState is the key state that AWS shows: a key that could be used or
+// enabled is unavailable while its custom key store is not connected, and is as it
+// was before once the store is connected again.
+func (k *Key) EffectiveState() types.KeyState {
+	usable := k.State == types.KeyStateEnabled || k.State == types.KeyStateDisabled
+	if usable && k.CustomKeyStoreID != "" && !k.KeyStore.Connected() {
+		return types.KeyStateUnavailable
+	}
+	return k.State
+}
 
 // MaterialState tells what a key's material is used for.
 type MaterialState string

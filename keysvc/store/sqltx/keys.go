@@ -12,7 +12,8 @@ import (
 )
 
 const selectKey = `SELECT account, region, id, description, manager, spec, usage, origin, state,
-	multi_region, created, deletion_date, deletion_window, rotation_period, next_rotation FROM kms_key `
+	multi_region, created, deletion_date, deletion_window, rotation_period, next_rotation,
+	key_store, xks_key FROM kms_key `
 
 // Key implements [store.Tx].
 func (t *Tx) Key(ctx context.Context, scope store.Scope, id string) (store.Key, error) {
@@ -23,6 +24,11 @@ func (t *Tx) Key(ctx context.Context, scope store.Scope, id string) (store.Key, 
 	}
 	key.Materials, err = collect(ctx, t, scanMaterial, `SELECT number, backing, state, created, rotation, rotated
 		FROM kms_material WHERE account = ? AND region = ? AND key_id = ? ORDER BY number`, scope.Account, scope.Region, id)
+	if err != nil || key.CustomKeyStoreID == "" {
+		return key, err
+	}
+	ks, err := t.KeyStore(ctx, scope, key.CustomKeyStoreID)
+	key.KeyStore = &ks
 	return key, err
 }
 
@@ -55,16 +61,17 @@ func (t *Tx) DueKeys(ctx context.Context, now, stale time.Time) ([]store.KeyRef,
 // PutKey implements [store.Tx].
 func (t *Tx) PutKey(ctx context.Context, k store.Key) error {
 	_, err := t.tx.ExecContext(ctx, `INSERT INTO kms_key (account, region, id, description, manager, spec, usage, origin,
-		state, multi_region, created, deletion_date, deletion_window, rotation_period, next_rotation)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		state, multi_region, created, deletion_date, deletion_window, rotation_period, next_rotation, key_store, xks_key)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (account, region, id) DO UPDATE SET description = excluded.description,
 		manager = excluded.manager, spec = excluded.spec, usage = excluded.usage, origin = excluded.origin,
 		state = excluded.state, multi_region = excluded.multi_region, created = excluded.created,
 		deletion_date = excluded.deletion_date,
 		deletion_window = excluded.deletion_window, rotation_period = excluded.rotation_period,
-		next_rotation = excluded.next_rotation`,
+		next_rotation = excluded.next_rotation, key_store = excluded.key_store, xks_key = excluded.xks_key`,
 		k.Account, k.Region, k.ID, k.Description, k.Manager, k.Spec, k.Usage, k.Origin, k.State, flag(k.MultiRegion),
-		millis(k.Created), millis(k.DeletionDate), k.DeletionWindowDays, k.RotationPeriodDays, millis(k.NextRotation))
+		millis(k.Created), millis(k.DeletionDate), k.DeletionWindowDays, k.RotationPeriodDays, millis(k.NextRotation),
+		k.CustomKeyStoreID, k.XksKeyID)
 	if err != nil {
 		return err
 	}
@@ -96,7 +103,8 @@ func scanKey(row scanner) (store.Key, error) {
 	var multiRegion int
 	var created, deletion, rotation int64
 	err := row.Scan(&k.Account, &k.Region, &k.ID, &k.Description, &k.Manager, &k.Spec, &k.Usage, &k.Origin, &k.State,
-		&multiRegion, &created, &deletion, &k.DeletionWindowDays, &k.RotationPeriodDays, &rotation)
+		&multiRegion, &created, &deletion, &k.DeletionWindowDays, &k.RotationPeriodDays, &rotation,
+		&k.CustomKeyStoreID, &k.XksKeyID)
 	k.MultiRegion = multiRegion != 0
 	k.Created, k.DeletionDate, k.NextRotation = fromMillis(created), fromMillis(deletion), fromMillis(rotation)
 	return k, err

@@ -43,6 +43,17 @@ var migrations = [...][]string{{
 		tag_key TEXT NOT NULL, tag_value TEXT NOT NULL,
 		PRIMARY KEY (account, region, key_id, tag_key),
 		FOREIGN KEY (account, region, key_id) REFERENCES kms_key ON DELETE CASCADE)`,
+}, {
+	`CREATE TABLE kms_key_store (
+		account TEXT NOT NULL, region TEXT NOT NULL, id TEXT NOT NULL, name TEXT NOT NULL,
+		type TEXT NOT NULL, cluster TEXT NOT NULL, trust_anchor TEXT NOT NULL,
+		xks_endpoint TEXT NOT NULL, xks_path TEXT NOT NULL, xks_access_key TEXT NOT NULL,
+		backing TEXT NOT NULL, secret TEXT NOT NULL, state TEXT NOT NULL, error_code TEXT NOT NULL,
+		revision BIGINT NOT NULL, created BIGINT NOT NULL,
+		PRIMARY KEY (account, region, id))`,
+	`ALTER TABLE kms_key ADD COLUMN key_store TEXT NOT NULL DEFAULT ''`,
+	`ALTER TABLE kms_key ADD COLUMN xks_key TEXT NOT NULL DEFAULT ''`,
+	`CREATE INDEX kms_key_in_store ON kms_key (account, region, key_store) WHERE key_store <> ''`,
 }}
 
 // bookkeeping holds the schema version and the generation, one row.

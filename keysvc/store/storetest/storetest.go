@@ -34,6 +34,8 @@ func Run(t *testing.T, newStore func(t *testing.T) Open) {
 		{"grants are filtered and come back as stored", grants},
 		{"tags are replaced and removed", tags},
 		{"keys with work due are found", dueKeys},
+		{"custom key stores come back as they were stored", keyStores},
+		{"keys know their custom key store, which stays while it has any", keysInStores},
 		{"an update that fails changes nothing", rollback},
 		{"a view cannot write", viewIsReadOnly},
 		{"a change is seen through every open store at once", generation},
