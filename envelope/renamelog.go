@@ -204,14 +204,18 @@ func (l *RenameLog) PathAt(path string, seq, now uint64) (was string, ok bool) {
 }
 
 // before returns where the file that is at path after the rename was before it; false when the
-// rename took everything away from there.
+// rename took everything away from there. A file at Old itself may have changed places with the
+// directory; its key was wrapped for Old before the entry.
 func (e *RenameEntry) before(path string) (string, bool) {
 	if was, ok := replacePrefix(path, e.New, e.Old); ok {
 		return was, true
 	}
 	was, left := replacePrefix(path, e.Old, e.New)
-	if left && !e.Exchange {
+	if left && !e.Exchange && path != e.Old {
 		return "", false
+	}
+	if !e.Exchange {
+		return path, true
 	}
 	return was, true
 }

@@ -128,7 +128,10 @@ func (m *renameModel) exchange(happens bool) {
 	if a == nil || b == nil || a.below(b) || b.below(a) {
 		return
 	}
-	e := RenameEntry{Old: a.path(), New: b.path(), Exchange: true}
+	e := RenameEntry{Old: a.path(), New: b.path(), Exchange: b.children != nil}
+	if happens && !e.Exchange {
+		b.wrapPath, b.wrapSeq = e.Old, m.log.log.Seq() // before the entry, as in a rename of the file alone
+	}
 	m.log.append(m.t, e)
 	if !happens {
 		m.create(false)

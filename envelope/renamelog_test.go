@@ -57,7 +57,7 @@ func TestPathAtTakesBackTheRenamesSince(t *testing.T) {
 		{"/c/f", 6, "/c/f"}, {"/c/f", 3, "/c/f"}, {"/c/f", 2, "/sub/f"}, {"/c/f", 1, "/b/sub/f"}, {"/c/f", 0, "/a/sub/f"},
 		{"/c", 0, "/a/sub"}, {"/cc/f", 0, "/cc/f"}, {"/d/f", 3, "/d/f"}, {"/d/f", 4, "/d/f"},
 		{"/x/y/f", 5, "/b/f"}, {"/b/f", 5, "/x/y/f"}, {"/x/y/f", 0, "/a/f"}, {"/b/f", 0, "/x/y/f"}, {"/x/yy", 5, "/x/yy"},
-		{"/b/sub/f", 1, "/x/y/sub/f"}, {"/a/f", 1, "/a/f"}, {"/a/f", 0, ""}, {"/a", 0, ""}, {"/aa", 0, "/aa"},
+		{"/b/sub/f", 1, "/x/y/sub/f"}, {"/a/f", 1, "/a/f"}, {"/a/f", 0, ""}, {"/a", 0, "/a"}, {"/aa", 0, "/aa"},
 		{"/sub/f", 2, ""}, {"/sub/f", 1, ""}, {"/sub/f", 3, "/sub/f"}, {"/c/f", 7, ""}, {"/c/f", 1 << 60, ""},
 	} {
 		if got, ok := l.log.PathAt(c.path, c.seq, l.log.Seq()); got != c.want || ok != (c.want != "") {

@@ -143,7 +143,7 @@ func (w *vectorWriter) vacated() {
 		pairs = append(pairs, "entry", entryLine(e))
 	}
 	for _, q := range []pathQuery{{Path: "/f/x", Seq: 1}, {Path: "/f/x", Seq: 2}, {Path: "/d/x", Seq: 1}, {Path: "/s/x", Seq: 1},
-		{Path: "/d/s/x", Seq: 2}, {Path: "/ff/x", Seq: 1}, {Path: "/d/x", Seq: 0}, {Path: "/d/x", Seq: 4}} {
+		{Path: "/d/s/x", Seq: 2}, {Path: "/ff/x", Seq: 1}, {Path: "/d/x", Seq: 0}, {Path: "/d/x", Seq: 4}, {Path: "/f", Seq: 1}} {
 		q.Was, _ = small.PathAt(q.Path, q.Seq, small.Seq())
 		pairs = append(pairs, "path-at", jsonOf(q))
 	}

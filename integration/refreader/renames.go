@@ -119,7 +119,7 @@ func (l *renameLog) pathAt(path string, seq uint64) string {
 			path = e.from + rest
 		} else if rest, ok := under(path, e.from); ok && e.exchange {
 			path = e.to + rest
-		} else if ok {
+		} else if ok && path != e.from {
 			return ""
 		}
 	}
