@@ -9,7 +9,7 @@ GO     ?= go
 export PATH := $(PATH):/usr/local/go/bin
 export CGO_ENABLED := 1
 
-.PHONY: all help setup build install demo test test-long bench ci fmt vet lint race clean
+.PHONY: all help setup clients build install demo test test-long bench ci fmt vet lint race clean
 .DEFAULT_GOAL := all
 
 all: build
@@ -22,11 +22,15 @@ help:
 	@echo 'make install PREFIX=P   kmsfs and its bash completion under P (default /usr/local)'
 	@echo 'make bench              Go benchmarks of all packages'
 	@echo 'make ci                 format, vet, staticcheck, make test under the race detector, demo'
+	@echo 'make clients            further clients of AWS KMS for the tests (sops, AWS Encryption SDK; needs npm)'
 	@echo 'make setup              only install what is missing (fuse3, softhsm2, awscli, ...)'
 	@echo 'make clean              remove bin/'
 
 setup:
 	@.ci/setup
+
+clients: setup
+	@.ci/clients
 
 build:
 	$(GO) build -trimpath -o bin/kmsfs ./cmd/kmsfs
@@ -49,7 +53,7 @@ test-long: setup
 bench: setup
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
-ci: setup fmt vet lint build
+ci: setup clients fmt vet lint build
 	$(MAKE) --no-print-directory test TESTFLAGS=-race
 	$(MAKE) --no-print-directory demo
 

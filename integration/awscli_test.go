@@ -35,9 +35,15 @@ type keyServer struct {
 
 func startKeyServer(t *testing.T, flags ...string) *keyServer {
 	t.Helper()
+	return startKeyServerOf(t, "000000000000", flags...)
+}
+
+// startKeyServerOf is startKeyServer for the keys of another account.
+func startKeyServerOf(t *testing.T, account string, flags ...string) *keyServer {
+	t.Helper()
 	dir := t.TempDir()
 	s := &keyServer{t: t, dir: dir, vol: &volume{t: t, State: filepath.Join(dir, "state")}}
-	s.env = s.credentials("admin", "--admin")
+	s.env = s.credentials("admin", "--admin", "--account", account)
 	cmd := exec.Command(binary, append([]string{"serve", "--listen", "127.0.0.1:0"}, flags...)...)
 	cmd.Env = append(os.Environ(), "KMSFS_STATE_DIR="+s.vol.State)
 	var log bytes.Buffer
@@ -87,13 +93,21 @@ func (s *keyServer) aws(args ...string) map[string]any {
 }
 
 func (s *keyServer) tryAWS(env []string, args ...string) (string, error) {
-	cmd := exec.Command("aws", append([]string{"--endpoint-url", s.url, "--output", "json", "kms"}, args...)...)
+	cmd := exec.Command(awsCommand(), append([]string{"--endpoint-url", s.url, "--output", "json", "kms"}, args...)...)
 	cmd.Env, cmd.Dir = env, s.dir
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	err := cmd.Run()
 	s.last = errOut.String()
 	return strings.TrimSpace(out.String()), err
+}
+
+// awsCommand is the distribution's own, if it is there.
+func awsCommand() string {
+	if _, err := os.Stat("/usr/bin/aws"); err == nil {
+		return "/usr/bin/aws"
+	}
+	return "aws"
 }
 
 // refused runs aws kms, which must fail with this error.
