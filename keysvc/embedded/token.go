@@ -42,6 +42,9 @@ func (o *Options) openToken(ctx context.Context, config Config) (hsm.Token, erro
 		if err := o.relocate(); err != nil {
 			return nil, err
 		}
+		if err := restoreTokenObjects(o.path(tokenDir)); err != nil {
+			return nil, err
+		}
 		c.SoftHSMConf = pkcs11.SoftHSMConf(o.path(tokenDir))
 	}
 	start := time.Now()
@@ -56,6 +59,9 @@ func (o *Options) openToken(ctx context.Context, config Config) (hsm.Token, erro
 		start = time.Time{} // the whole token is new
 	}
 	dir := o.path(tokenDir)
+	if err := saveTokenObjects(dir); err != nil {
+		return nil, errors.Join(err, token.Close())
+	}
 	if err := flushTree(dir, start); err != nil {
 		return nil, errors.Join(unreadable(dir, err), token.Close())
 	}

@@ -1,0 +1,71 @@
+package embedded
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// SoftHSM empties and rewrites token.object at each login. A process that is killed in between leaves
+// it empty, and with it the PINs and every key are gone for good. So a copy is kept: it changes only
+// with the token's PINs.
+const (
+	tokenObject = "token.object"
+	savedSuffix = ".saved"
+)
+
+// tokenObjects lists the token.object of each SoftHSM token in dir; o.lock is held.
+func tokenObjects(dir string) []string {
+	names, err := filepath.Glob(filepath.Join(dir, "tokens", "*", tokenObject))
+	if err != nil {
+		return nil // the pattern is right
+	}
+	return names
+}
+
+// savedName is where the copy of a token.object is: beside the tokens, where SoftHSM does not look.
+func savedName(dir, object string) string {
+	return filepath.Join(dir, filepath.Base(filepath.Dir(object))+savedSuffix)
+}
+
+// restoreTokenObjects puts the saved copy in the place of a token.object that a kill has emptied or cut
+// off. No login is under way: o.lock is held.
+func restoreTokenObjects(dir string) error {
+	for _, object := range tokenObjects(dir) {
+		saved, err := os.ReadFile(savedName(dir, object))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return unreadable(dir, err)
+		}
+		info, err := os.Stat(object)
+		if err == nil && info.Size() < int64(len(saved)) {
+			err = writeFile(object, saved)
+		}
+		if err != nil {
+			return unreadable(dir, err)
+		}
+	}
+	return nil
+}
+
+// saveTokenObjects keeps copies of what a login has just used.
+func saveTokenObjects(dir string) error {
+	for _, object := range tokenObjects(dir) {
+		content, err := os.ReadFile(object)
+		if err != nil {
+			return unreadable(dir, err)
+		}
+		name := savedName(dir, object)
+		if old, err := os.ReadFile(name); err == nil && bytes.Equal(old, content) {
+			continue
+		}
+		if err := writeFile(name, content); err != nil {
+			return unreadable(dir, err)
+		}
+	}
+	return nil
+}
