@@ -108,6 +108,20 @@ func (v *Volume) OpenSlots(id FileID, area []byte) (SlotTable, error) {
 	return t, nil
 }
 
+// ReadSlots decodes a slot area without the volume key. Nothing of it is authenticated: it is what
+// anybody can see, good for showing only. Kinds as OpenSlots.
+func ReadSlots(area []byte) (SlotTable, error) {
+	const op = "read slots"
+	if len(area) < slotHeaderSize+slotMACSize || len(area) > MaxSlotArea {
+		return SlotTable{}, newError(op, KindCorrupt, FileID{}, errors.New("impossible length"))
+	}
+	t, kind, err := decodeSlots(area[:len(area)-slotMACSize])
+	if err != nil {
+		return SlotTable{}, newError(op, kind, FileID{}, err)
+	}
+	return t, nil
+}
+
 // slotMAC computes HMAC(slots, volume id || file id || encoded table).
 func (v *Volume) slotMAC(id FileID, table []byte) [KeySize]byte {
 	return v.slots.mac(v.id[:], id[:], table)

@@ -3,9 +3,6 @@ package fs
 import (
 	"sort"
 	"time"
-
-	"github.com/kmsfs/kmsfs/envelope"
-	"github.com/kmsfs/kmsfs/fs/backing"
 )
 
 // Status is what a mount is doing.
@@ -58,42 +55,4 @@ func (s *fileSystem) openFileStatus(in *inode) (OpenFile, bool) {
 		Path: first(paths), Since: in.since, Handles: of.handles,
 		Dirty: of.dirty.Load() || of.file.Dirty(), Size: of.file.Size(),
 	}, true
-}
-
-// FileInfo is the public header of an encrypted file, readable without any key.
-type FileInfo struct {
-	VolumeID   string `json:"volumeId"`
-	FileID     string `json:"fileId"`
-	Suite      uint16 `json:"suite"`
-	Sequence   uint64 `json:"sequence"`
-	Commitment []byte `json:"keyCommitment"`
-	SlotArea   []byte `json:"slotArea"` // key slots as stored; the wrapped data keys are in it
-	Size       int64  `json:"storedBytes"`
-}
-
-// ReadFileInfo reads the header of an encrypted file in a backing directory.
-func ReadFileInfo(dir, name string) (FileInfo, error) {
-	d, err := backing.OpenRoot(dir)
-	if err != nil {
-		return FileInfo{}, newError("read header", dir, err)
-	}
-	defer d.Close()
-	f, err := d.Open(name, true)
-	if err != nil {
-		return FileInfo{}, newError("read header", name, err)
-	}
-	defer f.Close()
-	roots, err := envelope.ReadRoots(f)
-	if err != nil {
-		return FileInfo{}, newError("read header", name, err)
-	}
-	size, err := f.Size()
-	if err != nil {
-		return FileInfo{}, newError("read header", name, err)
-	}
-	h := roots.Newest()
-	return FileInfo{
-		VolumeID: h.VolumeID.String(), FileID: h.FileID.String(), Suite: h.Suite, Sequence: h.Sequence,
-		Commitment: h.Commitment[:], SlotArea: h.SlotArea, Size: size,
-	}, nil
 }
