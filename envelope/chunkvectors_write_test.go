@@ -24,7 +24,7 @@ func forgeChunk(t testing.TB, f *File, chunk uint64, s shape, stream []byte) {
 		jobs = append(jobs, pageJob{id: nodeID{0, first + uint64(i)}, shape: s, plain: stream[i*PageSize:][:PageSize]})
 		jobs[i].e.flags = entryStream
 	}
-	must(t, f.writePages("forge", jobs, make([]byte, len(jobs)*PageSize+tagSize)))
+	must(t, f.writePages("forge", jobs))
 	for i := int(s.pages); i < int(s.blocks); i++ {
 		jobs = append(jobs, pageJob{id: nodeID{0, first + uint64(i)}, e: entry{flags: entryRest}})
 	}
@@ -223,7 +223,7 @@ func (w *engineWriter) badShapes() {
 		jobs := []pageJob{{id: n.id, plain: n.page[:]}}
 		jobs[0].e.nonce[0] = byte(len(comment))
 		slab := make([]byte, PageSize+tagSize)
-		sealPages(k, jobs, slab, 1)
+		sealPiece(k, jobs, slab, new([pageAADSize]byte))
 		e := &jobs[0].e
 		given := []any{"epoch", 0, "nonce", hex.EncodeToString(e.nonce[:]), "tag", hex.EncodeToString(e.tag[:]), "height", height, "index", 0}
 		for _, line := range entryLines(fanOut, n.entry) {

@@ -125,7 +125,7 @@ func (f *File) writeNodeBatch(op string, b *batch, list []*node) error {
 		b.jobs[i] = pageJob{id: n.id, plain: n.page[:]}
 	}
 	jobs := b.jobs[:len(list)]
-	if err := f.writePages(op, jobs, b.slabFor(len(jobs))); err != nil {
+	if err := f.writePages(op, jobs); err != nil {
 		return err
 	}
 	for i, n := range list {

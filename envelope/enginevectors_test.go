@@ -111,7 +111,7 @@ func (v *vector) sealsAgain(id nodeID, s shape, plain []byte) {
 	jobs := []pageJob{{id: id, shape: s, e: v.given(), plain: plain}}
 	jobs[0].e.tag = [tagSize]byte{}
 	slab := make([]byte, PageSize+tagSize)
-	sealPages(v.fileKeys().epoch(jobs[0].e.epoch), jobs, slab, 1)
+	sealPiece(v.fileKeys().epoch(jobs[0].e.epoch), jobs, slab, new([pageAADSize]byte))
 	if string(slab[:PageSize]) != string(v.body) || jobs[0].e.tag != v.given().tag {
 		v.t.Error("sealing again gives other bytes")
 	}

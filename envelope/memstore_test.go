@@ -3,12 +3,14 @@ package envelope
 import (
 	"bytes"
 	"io"
+	"sync"
 	"sync/atomic"
 	"testing"
 )
 
 // memStore is a plain store in memory.
 type memStore struct {
+	mu    sync.Mutex // of what writes change
 	b     []byte
 	syncs int
 	wrote int // bytes
@@ -42,6 +44,8 @@ func (m *memStore) WriteAt(p []byte, off int64) (int, error) {
 	if err := m.fault("write"); err != nil {
 		return 0, err
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.grow(int(off) + len(p))
 	m.wrote += len(p)
 	return copy(m.b[off:], p), nil

@@ -3,6 +3,7 @@ package envelope
 import (
 	"errors"
 	"io"
+	"sync"
 )
 
 // ReadAt reads into p at off. It returns fewer bytes than asked for, and no error, at the end of
@@ -111,15 +112,45 @@ func (f *File) readBlocks(op string, p []byte, first uint64) (int, error) {
 // fetchBlocks reads and opens jobs, whose places lie in p. failure is what ended the list early, if
 // anything did. It returns how many bytes of p are good.
 func (f *File) fetchBlocks(op string, p []byte, first uint64, jobs []pageJob, failure error) (int, error) {
-	read, err := f.readRuns(op, jobs)
-	opened, bad := f.keys.openPages(jobs[:read], f.workers)
-	if bad != nil {
-		read, err = opened, f.corrupt(op, int64(jobs[opened].id.index), bad)
-	}
+	read, err := f.fetchPages(op, jobs)
 	if err == nil {
 		return len(p), failure
 	}
 	return int(jobs[read].id.index-first) * PageSize, err
+}
+
+// fetchPages reads and opens the pages of jobs, which are in ascending order of their place in memory.
+// It returns how many are good; later ones are undefined.
+func (f *File) fetchPages(op string, jobs []pageJob) (good int, err error) {
+	var mu sync.Mutex
+	good = len(jobs)
+	inSegments(len(jobs), f.workers, func(lo, hi int) {
+		if n, e := f.readAndOpen(op, jobs[lo:hi]); e != nil {
+			mu.Lock()
+			defer mu.Unlock()
+			if lo+n < good {
+				good, err = lo+n, e
+			}
+		}
+	})
+	return good, err
+}
+
+// readAndOpen reads and opens jobs, piece by piece, and returns how many are good.
+func (f *File) readAndOpen(op string, jobs []pageJob) (good int, err error) {
+	s := getScratch()
+	defer s.release()
+	for good < len(jobs) && err == nil {
+		piece := jobs[good:min(good+pieceBlocks, len(jobs))]
+		var read int
+		read, err = f.readRuns(op, piece)
+		opened, bad := f.keys.openPiece(s, piece[:read])
+		if bad != nil {
+			err = f.corrupt(op, int64(piece[opened].id.index), bad)
+		}
+		good += opened
+	}
+	return good, err
 }
 
 // readRuns reads the pages of jobs to their places, one store read per run that is contiguous in

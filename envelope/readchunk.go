@@ -74,10 +74,7 @@ func (f *File) readChunks(op string, list []chunkRead) (int, error) {
 	}
 	slab := b.slab[:len(jobs)*PageSize]
 	defer clear(slab)
-	read, err := f.readRuns(op, jobs)
-	if opened, bad := f.keys.openPages(jobs[:read], f.workers); bad != nil {
-		read, err = opened, f.corrupt(op, int64(jobs[opened].id.index), bad)
-	}
+	read, err := f.fetchPages(op, jobs)
 	whole := len(list)
 	if err != nil {
 		for whole = 0; int(list[whole].shape.pages) <= read; whole++ {

@@ -6,7 +6,8 @@ import (
 	"io"
 )
 
-// Store is the backing file under an encrypted file.
+// Store is the backing file under an encrypted file. As io.ReaderAt and io.WriterAt ask for, several
+// goroutines may read, and several may write different pages, at the same time.
 type Store interface {
 	io.ReaderAt // past the end: io.EOF with the bytes before it
 	io.WriterAt // grows the store as needed

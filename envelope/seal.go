@@ -12,6 +12,9 @@ const (
 	batchBlocks = 256
 	// parallelBlocks is the number of blocks from which work is spread over goroutines (128 KiB).
 	parallelBlocks = 32
+	// pieceBlocks is the number of pages that are sealed and then written, or read and then opened,
+	// before the next ones (128 KiB): few enough to stay in a core's own cache in between.
+	pieceBlocks = 32
 	// segmentBlocks is the least number of blocks per goroutine.
 	segmentBlocks = 8
 	// pageAADSize is the greatest length of the additional data of a page, in bytes.
@@ -54,11 +57,12 @@ type pageJob struct {
 	raw   bool // to write: not to be compressed
 }
 
-// scratch is what one goroutine needs to seal or open pages without allocating.
+// scratch is what one goroutine needs to seal or open pages without allocating. It never holds
+// plaintext.
 type scratch struct {
-	buf  [PageSize + tagSize]byte
-	aad  [pageAADSize]byte
-	next [tagSize]byte
+	piece [pieceBlocks*PageSize + tagSize]byte
+	aad   [pageAADSize]byte
+	next  [tagSize]byte
 }
 
 // batch is a pooled list of jobs with room for their ciphertext and one tag.
@@ -74,13 +78,11 @@ var (
 	batchPool   = sync.Pool{New: func() any { return new(batch) }}
 )
 
-// getScratch takes a scratch from the pool; release wipes it.
+// getScratch takes a scratch from the pool.
 func getScratch() *scratch { return scratchPool.Get().(*scratch) }
 
-func (s *scratch) release() {
-	clear(s.buf[:])
-	scratchPool.Put(s)
-}
+// release returns s to the pool.
+func (s *scratch) release() { scratchPool.Put(s) }
 
 // getBatch takes a batch from the pool.
 func getBatch() *batch { return batchPool.Get().(*batch) }
@@ -100,59 +102,24 @@ func (b *batch) release(n int) {
 	batchPool.Put(b)
 }
 
-// sealPages seals jobs in order into slab, PageSize apart, and sets their tags; epoch and nonce are
-// set already.
-func sealPages(k *epochKeys, jobs []pageJob, slab []byte, workers int) {
-	inSegments(len(jobs), workers, func(lo, hi int) {
-		sealSegment(k, jobs[lo:hi], slab[lo*PageSize:])
-	})
-}
-
-// sealSegment seals jobs one after the other. GCM puts the tag behind the ciphertext: into the
-// first bytes of the next page, which is sealed only after the tag was taken away. The last page
-// goes through the scratch buffer, as the next page may be another goroutine's.
-func sealSegment(k *epochKeys, jobs []pageJob, slab []byte) {
-	s := getScratch()
-	defer s.release()
+// sealPiece seals jobs one after the other into slab, which has room for one tag behind the last page,
+// and sets their tags; epoch and nonce are set already. GCM puts the tag behind the ciphertext: into the
+// first bytes of the next page, which is sealed only after the tag was taken away.
+func sealPiece(k *epochKeys, jobs []pageJob, slab []byte, aad *[pageAADSize]byte) {
 	for i := range jobs {
 		j := &jobs[i]
-		dst := slab[i*PageSize:][:PageSize]
-		out := s.buf[:0]
-		if i+1 < len(jobs) {
-			out = dst[: 0 : PageSize+tagSize]
-		}
-		sealed := k.cipherFor(j.id).Seal(out, j.e.nonce[:], j.plain, pageAAD(s.aad[:0], j.id, j.shape))
+		dst := slab[i*PageSize:][: 0 : PageSize+tagSize]
+		sealed := k.cipherFor(j.id).Seal(dst, j.e.nonce[:], j.plain, pageAAD(aad[:0], j.id, j.shape))
 		copy(j.e.tag[:], sealed[PageSize:])
-		if i+1 == len(jobs) {
-			copy(dst, sealed)
-		}
 	}
 }
 
 var errPageAuth = errors.New("page fails authentication")
 
-// openPages opens each job in place. Jobs are in ascending order of their place in buf, which all
-// of them lie in. On failure it returns the lowest failing index; pages from there on are undefined.
-func (f *fileKeys) openPages(jobs []pageJob, workers int) (failed int, err error) {
-	var mu sync.Mutex
-	failed = len(jobs)
-	inSegments(len(jobs), workers, func(lo, hi int) {
-		if i, e := f.openSegment(jobs[lo:hi]); e != nil {
-			mu.Lock()
-			defer mu.Unlock()
-			if lo+i < failed {
-				failed, err = lo+i, e
-			}
-		}
-	})
-	return failed, err
-}
-
-// openSegment opens jobs one after the other in place. The tag is laid into the bytes behind the
-// ciphertext, which are restored afterwards; the last page goes through the scratch buffer.
-func (f *fileKeys) openSegment(jobs []pageJob) (int, error) {
-	s := getScratch()
-	defer s.release()
+// openPiece opens jobs one after the other in place, and returns how many were good. The tag is laid into
+// the bytes behind the ciphertext, which are restored afterwards; the last page goes through the scratch
+// buffer, as what is behind it may be another goroutine's.
+func (f *fileKeys) openPiece(s *scratch, jobs []pageJob) (int, error) {
 	keys, epoch := (*epochKeys)(nil), uint16(0)
 	for i := range jobs {
 		j := &jobs[i]
@@ -164,12 +131,12 @@ func (f *fileKeys) openSegment(jobs []pageJob) (int, error) {
 			return i, err
 		}
 	}
-	return 0, nil
+	return len(jobs), nil
 }
 
 // open opens one job.
 func (s *scratch) open(a cipher.AEAD, j *pageJob, inPlace bool) error {
-	sealed := s.buf[:]
+	sealed := s.piece[:PageSize+tagSize]
 	if inPlace {
 		sealed = j.plain[:PageSize+tagSize]
 		copy(s.next[:], sealed[PageSize:])

@@ -31,7 +31,9 @@ func (f *File) fetchShaped(op string, id nodeID, s shape, e *entry, p []byte) er
 		return err
 	}
 	job := [1]pageJob{{id: id, shape: s, e: *e, plain: p[:PageSize:PageSize]}}
-	if _, err := f.keys.openPages(job[:], 1); err != nil {
+	sc := getScratch()
+	defer sc.release()
+	if _, err := f.keys.openPiece(sc, job[:]); err != nil {
 		clear(p)
 		return f.corrupt(op, int64(id.firstBlock()), err)
 	}

@@ -3,6 +3,7 @@ package envelope
 import (
 	"errors"
 	"fmt"
+	"sync"
 )
 
 // directBlocks is the number of whole blocks in a write from which they are sealed straight from
@@ -129,7 +130,7 @@ func (f *File) writeBlocks(op string, b *batch, n int) error {
 		jobs = f.packChunks(b, n)
 		defer b.releasePacks()
 	}
-	if err := f.writePages(op, jobs, b.slabFor(len(jobs))); err != nil {
+	if err := f.writePages(op, jobs); err != nil {
 		return err
 	}
 	f.linkBlocks(jobs)
@@ -152,28 +153,62 @@ func (f *File) linkBlocks(jobs []pageJob) {
 	}
 }
 
-// writePages seals jobs into slab, allocates pages for them and writes them, one store write per
-// run of pages. On failure the pages are given back.
-func (f *File) writePages(op string, jobs []pageJob, slab []byte) error {
+// writePages allocates pages for jobs, seals and writes them, one store write per run of pages and
+// piece. On failure the pages are given back.
+func (f *File) writePages(op string, jobs []pageJob) error {
 	if err := f.prepareSeal(op, jobs); err != nil {
 		return err
 	}
-	sealPages(f.keys.epoch(f.epoch), jobs, slab, f.workers)
 	for done := 0; done < len(jobs); {
 		start, got := f.pages.alloc(uint64(len(jobs) - done))
-		part := slab[done*PageSize : (done+int(got))*PageSize]
-		for i := range int(got) {
-			jobs[done+i].e.page = start + uint64(i)
-		}
-		done += int(got)
-		if _, err := f.store.WriteAt(part, int64(start)*PageSize); err != nil {
-			for i := range done {
-				f.pages.drop(jobs[i].e.page)
-			}
-			return f.ioError(op, int64(jobs[0].id.firstBlock()), err)
+		for i := range got {
+			jobs[done].e.page = start + i
+			done++
 		}
 	}
+	keys := f.keys.epoch(f.epoch)
+	var failure onceError
+	inSegments(len(jobs), f.workers, func(lo, hi int) { failure.set(f.sealAndWrite(keys, jobs[lo:hi])) })
+	if failure.err == nil {
+		return nil
+	}
+	for i := range jobs {
+		f.pages.drop(jobs[i].e.page)
+	}
+	return f.ioError(op, int64(jobs[0].id.firstBlock()), failure.err)
+}
+
+// sealAndWrite seals and writes jobs, piece by piece. Several goroutines may be at it, each with jobs of
+// its own.
+func (f *File) sealAndWrite(keys *epochKeys, jobs []pageJob) error {
+	s := getScratch()
+	defer s.release()
+	for len(jobs) > 0 {
+		n := 1
+		for n < min(len(jobs), pieceBlocks) && jobs[n].e.page == jobs[0].e.page+uint64(n) {
+			n++
+		}
+		sealPiece(keys, jobs[:n], s.piece[:], &s.aad)
+		if _, err := f.store.WriteAt(s.piece[:n*PageSize], int64(jobs[0].e.page)*PageSize); err != nil {
+			return err
+		}
+		jobs = jobs[n:]
+	}
 	return nil
+}
+
+// onceError keeps the first error of several goroutines.
+type onceError struct {
+	mu  sync.Mutex
+	err error
+}
+
+func (o *onceError) set(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.err == nil {
+		o.err = err
+	}
 }
 
 var errEpochs = errors.New("all subkey epochs are used up; the file needs a new data key")

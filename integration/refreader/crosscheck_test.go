@@ -5,13 +5,17 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"sync"
 	"testing"
 
 	"github.com/kmsfs/kmsfs/envelope"
 )
 
 // memory is a backing file in memory.
-type memory struct{ b []byte }
+type memory struct {
+	mu sync.Mutex // of writes, which come from several goroutines
+	b  []byte
+}
 
 func (m *memory) ReadAt(p []byte, off int64) (int, error) {
 	if off >= int64(len(m.b)) {
@@ -25,6 +29,8 @@ func (m *memory) ReadAt(p []byte, off int64) (int, error) {
 }
 
 func (m *memory) WriteAt(p []byte, off int64) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if end := int(off) + len(p); end > len(m.b) {
 		m.b = append(m.b, make([]byte, end-len(m.b))...)
 	}
@@ -180,7 +186,7 @@ func TestSecondReaderNoticesWhatTheEngineNotices(t *testing.T) {
 // readBack reads an image with the engine.
 func (p *pair) readBack(image []byte) ([]byte, error) {
 	o := p.opts
-	o.Store = &memory{image}
+	o.Store = &memory{b: image}
 	roots, err := envelope.ReadRoots(o.Store)
 	if err != nil {
 		return nil, err
