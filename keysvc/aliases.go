@@ -12,9 +12,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 )
 
-// maxAliases is AWS's quota of aliases of a key.
-const maxAliases = 50
-
 // CreateAlias gives a key a name.
 func (s *Service) CreateAlias(ctx context.Context, in *kms.CreateAliasInput, _ ...func(*kms.Options)) (*kms.CreateAliasOutput, error) {
 	return serve(s, ctx, opCreateAlias, in, (*call).createAlias)
@@ -182,9 +179,10 @@ func (c *call) aliasOwner(name string) (*keySnapshot, error) {
 }
 
 func (c *call) roomForAlias(tx store.Tx, keyID string) error {
-	all, err := tx.Aliases(c.ctx, c.scope, keyID, "", maxAliases)
-	if err == nil && len(all) >= maxAliases {
-		return refuse(KindLimitExceeded, "The key %s has %d aliases, which is the limit", keyARN(c.scope, keyID), maxAliases)
+	most := c.s.config.Quotas.AliasesPerKey
+	all, err := tx.Aliases(c.ctx, c.scope, keyID, "", most)
+	if err == nil && len(all) >= most {
+		return refuse(KindLimitExceeded, "The key %s has %d aliases, which is the limit", keyARN(c.scope, keyID), most)
 	}
 	return err
 }

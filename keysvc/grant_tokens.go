@@ -10,7 +10,7 @@ import (
 	"github.com/kmsfs/kmsfs/keysvc/store"
 )
 
-// maxGrants is AWS's quota of grants on a key.
+// maxGrants is AWS's quota of grants on a key, and how many are looked at.
 const maxGrants = 50000
 
 // A grant token names a grant and is different each time. As the store shows a

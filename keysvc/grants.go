@@ -70,8 +70,8 @@ func (c *call) putGrant(tx store.Tx, grant *store.Grant) error {
 			return nil
 		}
 	}
-	if len(existing) >= maxGrants {
-		return refuse(KindLimitExceeded, "The key %s has %d grants, which is the limit", keyARN(c.scope, grant.KeyID), maxGrants)
+	if most := c.s.config.Quotas.GrantsPerKey; len(existing) >= most {
+		return refuse(KindLimitExceeded, "The key %s has %d grants, which is the limit", keyARN(c.scope, grant.KeyID), most)
 	}
 	return tx.CreateGrant(c.ctx, c.scope, *grant)
 }

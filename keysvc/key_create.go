@@ -114,9 +114,14 @@ func (s *Service) newMaterial(number int) store.Material {
 // before the token has it, so that a crash leaves nothing that Sweep can't find.
 func (c *call) makeKey(key store.Key, extra func(store.Tx) error) (*keySnapshot, error) {
 	s := c.s
-	err := s.config.Store.Update(c.ctx, func(tx store.Tx) error { return tx.PutKey(c.ctx, key) })
+	err := s.config.Store.Update(c.ctx, func(tx store.Tx) error {
+		if err := c.roomForKey(tx); err != nil {
+			return err
+		}
+		return tx.PutKey(c.ctx, key)
+	})
 	if err != nil {
-		return nil, internal(err)
+		return nil, err
 	}
 	if err := s.generate(c.ctx, &key, key.Materials[0]); err != nil {
 		return nil, errors.Join(err, s.discard(c.ctx, key.Ref()))

@@ -21,6 +21,7 @@ type Config struct {
 	Audit   audit.Log        // required: a call that can't be recorded fails
 	Account string           // required: twelve digits
 	Region  string           // required: where calls go that name no region
+	Quotas  Quotas           // zero = AWS's
 	Now     func() time.Time // nil = time.Now
 	Logger  *slog.Logger     // nil = nothing is logged
 }
@@ -59,6 +60,7 @@ func New(_ context.Context, config Config) (*Service, error) {
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
+	config.Quotas = config.Quotas.orAWS()
 	return &Service{config: config, cache: newKeyCache(config.Token)}, nil
 }
 

@@ -24,6 +24,8 @@ type Config struct {
 	Token TokenConfig `json:"token"`
 	// PINSource is where the PIN comes from; "" is the file pin in the directory.
 	PINSource string `json:"pinSource,omitempty"`
+	// Quotas bound what an account can have; what is absent is as in AWS.
+	Quotas keysvc.Quotas `json:"quotas,omitzero"`
 }
 
 // TokenConfig selects the token: the directory's own SoftHSM token by its label,
@@ -69,6 +71,9 @@ func (c *Config) check() error {
 		return fmt.Errorf("region is %q; it must be a name such as us-east-1", c.Region)
 	case (c.Token.Label == "") == (c.Token.URI == ""):
 		return errors.New("token must have either a label or a uri")
+	}
+	if err := c.Quotas.Check(); err != nil {
+		return fmt.Errorf("quotas: %w", err)
 	}
 	_, err := parsePINSource(c.PINSource)
 	return err
