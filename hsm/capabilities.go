@@ -42,6 +42,10 @@ type Capabilities struct {
 	// HostOAEP lists the hashes whose RSAES-OAEP padding the process removes after
 	// raw RSA in the token, as was found at the first use of each.
 	HostOAEP []crypto.Hash
+	// HostUnwrap is true when the token turned out not to unwrap with RSAES-OAEP and
+	// SHA-256: then what that wrapping protects, the imported key or the AES key
+	// around it, passes through the process for a moment.
+	HostUnwrap bool
 }
 
 // Derivation returns the derivation used for new blobs.

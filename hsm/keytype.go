@@ -52,8 +52,10 @@ const (
 	PurposeDecrypt
 	// PurposeAgree is for [KeyPairs.Agree], P-256, P-384 and P-521 only.
 	PurposeAgree
-	// PurposeUnwrap is for [Importer.ImportKey], RSA only.
+	// PurposeUnwrap is for [Importer.ImportKey] with SHA-1, RSA only.
 	PurposeUnwrap
+	// PurposeUnwrapSHA256 is the same with SHA-256, which not all tokens do.
+	PurposeUnwrapSHA256
 )
 
 // SignatureScheme is how a digest or message becomes a signature.

@@ -103,6 +103,7 @@ type Token interface {
 
 	KeyPairs
 	MACKeys
+	Importer
 }
 
 // Info describes a token. All of it is public.

@@ -11,6 +11,7 @@ import (
 const (
 	fnEncrypt = "C_Encrypt"
 	fnDecrypt = "C_Decrypt"
+	fnUnwrap  = "C_UnwrapKey"
 )
 
 // Return values that the binding has no name for.
@@ -79,6 +80,9 @@ var classes = map[uint]class{
 	p11.CKR_ENCRYPTED_DATA_LEN_RANGE: classAuth,
 	ckrAEADDecrypt:                   classAuth,
 
+	p11.CKR_WRAPPED_KEY_INVALID:   classAuth,
+	p11.CKR_WRAPPED_KEY_LEN_RANGE: classAuth,
+
 	p11.CKR_OBJECT_HANDLE_INVALID:         classStale,
 	p11.CKR_KEY_HANDLE_INVALID:            classStale,
 	p11.CKR_UNWRAPPING_KEY_HANDLE_INVALID: classStale,
@@ -128,6 +132,12 @@ func classify(err error) class {
 			return classAmbiguous
 		case p11.CKR_DATA_INVALID, p11.CKR_DATA_LEN_RANGE:
 			return classAuth
+		}
+	}
+	if ce.function == fnUnwrap {
+		switch ce.rv {
+		case p11.CKR_GENERAL_ERROR, p11.CKR_FUNCTION_FAILED, p11.CKR_DATA_INVALID, p11.CKR_DATA_LEN_RANGE:
+			return classAuth // also of a module in trouble, which the next call will tell
 		}
 	}
 	return classes[ce.rv]

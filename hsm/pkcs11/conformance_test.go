@@ -57,3 +57,24 @@ func TestEveryModuleConformsWithKeyPairs(t *testing.T) {
 		})
 	}
 }
+
+// imports lists the private keys that the modules import.
+var imports = map[string][]hsm.KeyType{
+	"SoftHSM": {hsm.RSA2048, hsm.P256, hsm.P521, hsm.Secp256k1},
+	"NSS":     {hsm.RSA2048},
+}
+
+func TestEveryModuleImportsKeys(t *testing.T) {
+	for _, m := range modules {
+		t.Run(m.name, func(t *testing.T) {
+			cfg := m.make(t)
+			hsmtest.RunImports(t, func(t *testing.T) hsm.Token {
+				tok, err := Open(t.Context(), cfg)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return tok
+			}, imports[m.name]...)
+		})
+	}
+}

@@ -36,7 +36,8 @@ type cryptoki interface {
 	generate(s session, mechanism uint, template []*p11.Attribute) (object, error)
 	generatePair(s session, mechanism uint, public, private []*p11.Attribute) (publicKey, privateKey object, err error)
 	copyObject(s session, o object, template []*p11.Attribute) (object, error)
-	wrapKey(s session, mechanism uint, wrapping, key object) error
+	wrapKey(s session, mechanism uint, wrapping, key object) (int, error)
+	unwrapKey(s session, m mechanism, wrapping object, wrapped []byte, template []*p11.Attribute) (object, error)
 	destroy(s session, o object) error
 
 	derive(s session, base object, how hsm.Derivation, salt [saltSize]byte) (object, error)

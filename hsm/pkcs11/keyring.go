@@ -2,6 +2,7 @@ package pkcs11
 
 import (
 	"container/list"
+	"slices"
 	"sync"
 	"time"
 
@@ -34,13 +35,17 @@ type subKey struct {
 	handle object
 	owned  bool   // a session object of ours, to be destroyed
 	canary canary // has its own lock
-	// purpose is that of a private key or an HMAC key.
-	purpose hsm.Purpose
+	// purposes are those of a private key or an HMAC key.
+	purposes []hsm.Purpose
 
 	refs    int           // guarded by keyring.mu; the cache and the epoch count as users
 	element *list.Element // guarded by keyring.mu; nil when not cached
 	unused  chan struct{} // closed when refs falls to zero
 }
+
+// allows tells whether the key is for something. Modules are not believed to enforce
+// it: NSS doesn't.
+func (s *subKey) allows(p hsm.Purpose) bool { return slices.Contains(s.purposes, p) }
 
 // baseKey is the handle of a token object and what it may be used for.
 type baseKey struct {
@@ -125,8 +130,8 @@ func (k *keyring) add(id subID, handle object, owned, writes bool, mark uint64) 
 }
 
 // addHolder takes the handle of a private key or an HMAC key in.
-func (k *keyring) addHolder(id subID, handle object, purpose hsm.Purpose, mark uint64) *subKey {
-	return k.insert(&subKey{id: id, handle: handle, purpose: purpose}, false, mark)
+func (k *keyring) addHolder(id subID, handle object, purposes []hsm.Purpose, mark uint64) *subKey {
+	return k.insert(&subKey{id: id, handle: handle, purposes: purposes}, false, mark)
 }
 
 func (k *keyring) insert(s *subKey, writes bool, mark uint64) *subKey {

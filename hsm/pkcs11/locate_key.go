@@ -70,7 +70,7 @@ func (t *token) holder(ctx context.Context, c *connection, id hsm.KeyID, which a
 		}
 		allowed, err := c.api.attributes(s, h, purposes())
 		if err == nil {
-			sub = c.keys.addHolder(sid, h, purposeOf(allowed), mark)
+			sub = c.keys.addHolder(sid, h, purposesOf(allowed), mark)
 		}
 		return err
 	})
@@ -79,19 +79,19 @@ func (t *token) holder(ctx context.Context, c *connection, id hsm.KeyID, which a
 
 // purposes are the attributes that say what a key is for, to be read.
 func purposes() []*p11.Attribute {
-	return []*p11.Attribute{p11.NewAttribute(p11.CKA_SIGN, nil), p11.NewAttribute(p11.CKA_DECRYPT, nil),
-		p11.NewAttribute(p11.CKA_DERIVE, nil), p11.NewAttribute(p11.CKA_UNWRAP, nil)}
+	return []*p11.Attribute{p11.NewAttribute(p11.CKA_UNWRAP, nil), p11.NewAttribute(p11.CKA_SIGN, nil),
+		p11.NewAttribute(p11.CKA_DECRYPT, nil), p11.NewAttribute(p11.CKA_DERIVE, nil)}
 }
 
-// purposeOf returns the first purpose that a key has. NSS lets a key do what its
-// attributes forbid.
-func purposeOf(allowed []*p11.Attribute) hsm.Purpose {
-	for i, p := range []hsm.Purpose{hsm.PurposeSign, hsm.PurposeDecrypt, hsm.PurposeAgree, hsm.PurposeUnwrap} {
+// purposesOf returns what a key may be used for.
+func purposesOf(allowed []*p11.Attribute) []hsm.Purpose {
+	var all []hsm.Purpose
+	for i, p := range []hsm.Purpose{hsm.PurposeUnwrap, hsm.PurposeSign, hsm.PurposeDecrypt, hsm.PurposeAgree} {
 		if isTrue(allowed[i]) {
-			return p
+			all = append(all, p)
 		}
 	}
-	return 0
+	return all
 }
 
 // ulong reads a CK_ULONG attribute.

@@ -140,13 +140,26 @@ func (n *native) copyObject(s session, o object, template []*p11.Attribute) (obj
 	return object(c), wrapCall("C_CopyObject", err)
 }
 
-// wrapKey asks the module to hand out key; only the probe does, to learn whether
-// it refuses. The result is dropped.
-func (n *native) wrapKey(s session, mechanism uint, wrapping, key object) error {
+// wrapKey asks the module to hand out key, to learn whether it refuses, or how long
+// the key is. The result is dropped.
+func (n *native) wrapKey(s session, mechanism uint, wrapping, key object) (int, error) {
 	mech := []*p11.Mechanism{p11.NewMechanism(mechanism, nil)}
 	out, err := n.ctx.WrapKey(p11.SessionHandle(s), mech, p11.ObjectHandle(wrapping), p11.ObjectHandle(key))
 	clear(out)
-	return wrapCall("C_WrapKey", err)
+	return len(out), wrapCall("C_WrapKey", err)
+}
+
+func (n *native) unwrapKey(s session, m mechanism, wrapping object, wrapped []byte, template []*p11.Attribute) (object, error) {
+	if len(wrapped) == 0 {
+		return 0, callResult(fnUnwrap, p11.CKR_WRAPPED_KEY_LEN_RANGE)
+	}
+	var param any
+	if m.param != nil {
+		param = m.param
+	}
+	mech := []*p11.Mechanism{p11.NewMechanism(m.id, param)}
+	o, err := n.ctx.UnwrapKey(p11.SessionHandle(s), mech, p11.ObjectHandle(wrapping), wrapped, template)
+	return object(o), wrapCall(fnUnwrap, err)
 }
 
 func (n *native) destroy(s session, o object) error {

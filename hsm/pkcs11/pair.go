@@ -77,7 +77,7 @@ func (p pairShape) check() error {
 	switch p.purpose {
 	case hsm.PurposeSign:
 		ok = isRSA || onCurve || p.typ == hsm.Ed25519
-	case hsm.PurposeDecrypt, hsm.PurposeUnwrap:
+	case hsm.PurposeDecrypt, hsm.PurposeUnwrap, hsm.PurposeUnwrapSHA256:
 		ok = isRSA
 	case hsm.PurposeAgree:
 		ok = onCurve && p.typ != hsm.Secp256k1
@@ -92,9 +92,22 @@ func badArgument(format string, args ...any) error {
 	return &hsm.Error{Kind: hsm.KindInvalidArgument, Err: fmt.Errorf(format, args...)}
 }
 
-// generatePair makes a pair in the strictest shape that the token accepts, and sees
-// that it works.
+// generatePair makes a pair that works. Without unwrapping by SHA-256 in the token an
+// unwrapping key may do it in two steps.
 func (t *token) generatePair(c *connection, s session, shape pairShape, id hsm.KeyID, label string) error {
+	shape.host = shape.purpose == hsm.PurposeUnwrapSHA256 && t.rawUnwrap.Load()
+	err := t.generateStrictest(c, s, shape, id, label)
+	if shape.purpose == hsm.PurposeUnwrapSHA256 && !shape.host && isAny(err, lackCodes...) {
+		t.rawUnwrap.Store(true)
+		shape.host = true
+		return t.generateStrictest(c, s, shape, id, label)
+	}
+	return err
+}
+
+// generateStrictest makes a pair in the strictest shape that the token accepts, and
+// sees that it works.
+func (t *token) generateStrictest(c *connection, s session, shape pairShape, id hsm.KeyID, label string) error {
 	return eachStrictness(func(how keyStrictness) error {
 		shape := shape
 		shape.keyStrictness = how
@@ -141,7 +154,7 @@ func destroyUnless(api cryptoki, s session, err error, made ...object) error {
 var lackCodes = []uint{
 	p11.CKR_MECHANISM_INVALID, p11.CKR_MECHANISM_PARAM_INVALID, p11.CKR_FUNCTION_NOT_SUPPORTED, p11.CKR_ARGUMENTS_BAD,
 	p11.CKR_KEY_SIZE_RANGE, p11.CKR_ATTRIBUTE_VALUE_INVALID, p11.CKR_ATTRIBUTE_TYPE_INVALID, p11.CKR_TEMPLATE_INCONSISTENT,
-	p11.CKR_CURVE_NOT_SUPPORTED, p11.CKR_DOMAIN_PARAMS_INVALID,
+	p11.CKR_TEMPLATE_INCOMPLETE, p11.CKR_CURVE_NOT_SUPPORTED, p11.CKR_DOMAIN_PARAMS_INVALID,
 }
 
 // lacks gives what is left of an operation that the token can't do its kind.

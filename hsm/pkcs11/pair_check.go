@@ -33,7 +33,24 @@ func (t *token) checkPair(c *connection, s session, shape pairShape, public, pri
 	case hsm.PurposeAgree:
 		return checkAgreement(c.api, s, private, k)
 	}
-	return nil // ImportKey authenticates what it unwraps
+	return t.checkUnwrapping(c.api, s, shape, private, k)
+}
+
+// checkUnwrapping has a new wrapping key unwrap an AES key.
+func (t *token) checkUnwrapping(api cryptoki, s session, shape pairShape, key object, public *publickey.Key) error {
+	h := crypto.SHA1
+	if shape.purpose == hsm.PurposeUnwrapSHA256 {
+		h = crypto.SHA256
+	}
+	wrapped, err := public.EncryptOAEP(oaepHashes[h](), probeText)
+	if err != nil {
+		return err
+	}
+	o, err := t.unwrapOAEP(api, s, wrapping{key, public, h}, wrapped, keyEncryptionKey)
+	if err != nil {
+		return err
+	}
+	return api.destroy(s, o)
 }
 
 func checkSigning(api cryptoki, s session, key object, public *publickey.Key) error {

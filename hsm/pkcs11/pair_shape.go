@@ -46,7 +46,14 @@ type pairShape struct {
 	typ     hsm.KeyType
 	purpose hsm.Purpose
 	onToken bool
+	// host has raw RSA of an unwrapping key for what the token's unwrapping lacks.
+	host bool
 	keyStrictness
+}
+
+// unwraps tells whether the pair is for importing keys.
+func (p pairShape) unwraps() bool {
+	return p.purpose == hsm.PurposeUnwrap || p.purpose == hsm.PurposeUnwrapSHA256
 }
 
 // keyStrictness is what a template asks for beyond what is needed.
@@ -69,7 +76,7 @@ func (p pairShape) public() []*p11.Attribute {
 	if bits := p.typ.RSABits(); bits > 0 {
 		return append(a,
 			p11.NewAttribute(p11.CKA_ENCRYPT, p.purpose == hsm.PurposeDecrypt),
-			p11.NewAttribute(p11.CKA_WRAP, p.purpose == hsm.PurposeUnwrap),
+			p11.NewAttribute(p11.CKA_WRAP, p.unwraps()),
 			p11.NewAttribute(p11.CKA_MODULUS_BITS, bits),
 			p11.NewAttribute(p11.CKA_PUBLIC_EXPONENT, []byte{1, 0, 1}))
 	}
@@ -83,9 +90,9 @@ func (p pairShape) private() []*p11.Attribute {
 		p11.NewAttribute(p11.CKA_SENSITIVE, true),
 		p11.NewAttribute(p11.CKA_EXTRACTABLE, false),
 		p11.NewAttribute(p11.CKA_SIGN, p.purpose == hsm.PurposeSign),
-		p11.NewAttribute(p11.CKA_DECRYPT, p.purpose == hsm.PurposeDecrypt),
+		p11.NewAttribute(p11.CKA_DECRYPT, p.purpose == hsm.PurposeDecrypt || p.host),
 		p11.NewAttribute(p11.CKA_DERIVE, p.purpose == hsm.PurposeAgree),
-		p11.NewAttribute(p11.CKA_UNWRAP, p.purpose == hsm.PurposeUnwrap),
+		p11.NewAttribute(p11.CKA_UNWRAP, p.unwraps()),
 	}
 	if p.locked {
 		a = append(a, p11.NewAttribute(p11.CKA_MODIFIABLE, false), p11.NewAttribute(p11.CKA_COPYABLE, false))
@@ -102,9 +109,9 @@ func (p pairShape) mechanisms() []uint64 {
 	switch {
 	case p.purpose == hsm.PurposeAgree:
 		return []uint64{p11.CKM_ECDH1_DERIVE}
-	case p.purpose == hsm.PurposeDecrypt:
+	case p.purpose == hsm.PurposeDecrypt, p.host:
 		return []uint64{p11.CKM_RSA_PKCS_OAEP, p11.CKM_RSA_X_509}
-	case p.purpose == hsm.PurposeUnwrap:
+	case p.unwraps():
 		return []uint64{p11.CKM_RSA_PKCS_OAEP}
 	case p.typ == hsm.Ed25519:
 		return []uint64{ckmEdDSA}

@@ -69,6 +69,7 @@ func (p *prober) boundary() error {
 	if err != nil {
 		return nil
 	}
-	p.caps.EnforcesNonExtractable = p.api.wrapKey(p.s, p11.CKM_AES_KEY_WRAP, wrapping, key) != nil
+	_, err = p.api.wrapKey(p.s, p11.CKM_AES_KEY_WRAP, wrapping, key)
+	p.caps.EnforcesNonExtractable = err != nil
 	return nil
 }

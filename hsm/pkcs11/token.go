@@ -29,10 +29,12 @@ type token struct {
 	shape   atomic.Pointer[keyShape]
 	// rawOAEP is set for hashes whose OAEP the token turned out not to do.
 	rawOAEP map[crypto.Hash]*atomic.Bool
-	direct  directCounter
-	conn    atomic.Pointer[connection]
-	closed  atomic.Bool
-	life    gate // operations are readers; Close is the writer
+	// rawUnwrap is set when the token turned out not to unwrap with SHA-256.
+	rawUnwrap atomic.Bool
+	direct    directCounter
+	conn      atomic.Pointer[connection]
+	closed    atomic.Bool
+	life      gate // operations are readers; Close is the writer
 	// collecting is true while a goroutine destroys garbage.
 	collecting atomic.Bool
 
@@ -129,6 +131,7 @@ func (t *token) Capabilities() hsm.Capabilities {
 		}
 	}
 	slices.Sort(caps.HostOAEP)
+	caps.HostUnwrap = t.rawUnwrap.Load()
 	return caps
 }
 

@@ -30,7 +30,7 @@ func (t *token) useKey(ctx context.Context, u keyUse, f func(c *connection, s se
 				return err
 			}
 			defer t.done(c, sub)
-			if sub.purpose != u.purpose {
+			if !sub.allows(u.purpose) {
 				return badArgument("the backing key %s is not for that", id)
 			}
 			err = c.withSession(ctx, func(s session) error { return f(c, s, sub.handle) })

@@ -34,6 +34,11 @@ func (t durableToken) GenerateMACKey(ctx context.Context, id hsm.KeyID, typ hsm.
 	return t.flushed(func() error { return t.Token.GenerateMACKey(ctx, id, typ, label) })
 }
 
+// ImportKey returns once the key is on the device.
+func (t durableToken) ImportKey(ctx context.Context, id hsm.KeyID, wrapped hsm.WrappedKey, label string) error {
+	return t.flushed(func() error { return t.Token.ImportKey(ctx, id, wrapped, label) })
+}
+
 // DestroyKey returns once the key is gone from the device.
 func (t durableToken) DestroyKey(ctx context.Context, id hsm.KeyID) error {
 	return t.flushed(func() error { return t.Token.DestroyKey(ctx, id) })
