@@ -3,6 +3,7 @@ package keysvc
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -24,6 +25,7 @@ type call struct {
 
 	params    audit.Params
 	response  audit.Params
+	extra     audit.Params // additionalEventData beside the caller's
 	resources []audit.Resource
 	secrets   [][]byte // wiped if the call fails after all
 }
@@ -96,6 +98,23 @@ func (c *call) touch(k *keySnapshot) {
 	}
 }
 
+// details notes something for additionalEventData.
+func (c *call) details(name string, value any) {
+	if c.extra == nil {
+		c.extra = audit.Params{}
+	}
+	c.extra[name] = value
+}
+
+// additional is the caller's details and the call's own.
+func (c *call) additional() audit.Params {
+	if c.extra == nil {
+		return c.caller.Details
+	}
+	maps.Copy(c.extra, c.caller.Details)
+	return c.extra
+}
+
 // secret notes bytes that must not outlive a failure of the call.
 func (c *call) secret(p []byte) []byte {
 	c.secrets = append(c.secrets, p)
@@ -116,7 +135,7 @@ func (c *call) event(failure *Error) *audit.Event {
 		AWSRegion:           c.scope.Region,
 		SourceIPAddress:     c.caller.SourceIP,
 		UserAgent:           c.caller.UserAgent,
-		AdditionalEventData: c.caller.Details,
+		AdditionalEventData: c.additional(),
 		RequestID:           c.caller.RequestID,
 		EventID:             uuid.NewString(),
 		ReadOnly:            !c.op.mutating,

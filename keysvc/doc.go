@@ -41,6 +41,13 @@
 // with RSA) is done in software with the key that the token shows (package
 // hsm/publickey). key_specs.go has the table of specs, usages and algorithms.
 //
+// # Imported material
+//
+// It is unwrapped inside the token, by a key made there for the one import; only
+// where the token lacks SHA-256 does it, or the AES key around it, pass through the
+// process, which the call's record says. What the store keeps to recognise the same
+// material tells nothing of it (import_check.go).
+//
 // # Trust
 //
 // Who can call the Service's methods is trusted to name the caller
@@ -55,6 +62,5 @@
 // # Not here
 //
 // The wire protocol and signatures (keysvc/api), key policies and identity policies,
-// imported material, multi-region keys and custom key stores; SM2 and post-quantum
-// keys. What is asked for and not there is refused, never ignored.
+// multi-region keys and custom key stores; SM2 and post-quantum keys. What is asked for and not there is refused, never ignored.
 package keysvc

@@ -40,6 +40,9 @@ const (
 	KindConflict
 	KindInvalidSignature
 	KindInvalidMac
+	KindInvalidImportToken
+	KindExpiredImportToken
+	KindIncorrectKeyMaterial
 )
 
 // errorTable maps each kind to AWS's name, the HTTP status and the SDK's type.
@@ -72,6 +75,10 @@ var errorTable = [...]struct {
 	KindConflict:          {"ConflictException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.ConflictException{Message: m} }},
 	KindInvalidSignature:  {"KMSInvalidSignatureException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.KMSInvalidSignatureException{Message: m} }},
 	KindInvalidMac:        {"KMSInvalidMacException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.KMSInvalidMacException{Message: m} }},
+
+	KindInvalidImportToken:   {"InvalidImportTokenException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.InvalidImportTokenException{Message: m} }},
+	KindExpiredImportToken:   {"ExpiredImportTokenException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.ExpiredImportTokenException{Message: m} }},
+	KindIncorrectKeyMaterial: {"IncorrectKeyMaterialException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.IncorrectKeyMaterialException{Message: m} }},
 }
 
 // String returns the AWS name.

@@ -42,6 +42,9 @@ func (c *call) createKey(in *kms.CreateKeyInput) (*kms.CreateKeyOutput, error) {
 	key := c.newKey(types.KeyManagerTypeCustomer)
 	key.Spec = specOf(in)
 	key.Usage = types.KeyUsageType(fallback(string(in.KeyUsage), string(types.KeyUsageTypeEncryptDecrypt)))
+	if in.Origin == types.OriginTypeExternal {
+		key.Origin, key.Materials = in.Origin, nil
+	}
 	if in.Description != nil {
 		key.Description = *in.Description
 	}
@@ -81,7 +84,7 @@ func refuseUnsupported(in *kms.CreateKeyInput) error {
 	switch {
 	case in.Policy != nil:
 		return refuse(KindUnsupported, "Key policies are not supported: a key belongs to the account's root, and grants let others use it.")
-	case in.Origin != "" && in.Origin != types.OriginTypeAwsKms:
+	case in.Origin != "" && in.Origin != types.OriginTypeAwsKms && in.Origin != types.OriginTypeExternal:
 		return refuse(KindUnsupported, "Origin %s is not supported.", in.Origin)
 	case isSet(in.MultiRegion):
 		return refuse(KindUnsupported, "Multi-Region keys are not supported.")
@@ -110,7 +113,7 @@ func (s *Service) newMaterial(number int) store.Material {
 }
 
 // makeKey stores a key as Creating, generates its backing key and then stores it
-// as Enabled together with what extra adds. The store names the backing key
+// as Enabled, or without a backing key as PendingImport, together with what extra adds. The store names the backing key
 // before the token has it, so that a crash leaves nothing that Sweep can't find.
 func (c *call) makeKey(key store.Key, extra func(store.Tx) error) (*keySnapshot, error) {
 	s := c.s
@@ -123,10 +126,14 @@ func (c *call) makeKey(key store.Key, extra func(store.Tx) error) (*keySnapshot,
 	if err != nil {
 		return nil, err
 	}
-	if err := s.generate(c.ctx, &key, key.Materials[0]); err != nil {
-		return nil, errors.Join(err, s.discard(c.ctx, key.Ref()))
+	if key.Origin == types.OriginTypeExternal {
+		key.State = types.KeyStatePendingImport
+	} else {
+		if err := s.generate(c.ctx, &key, key.Materials[0]); err != nil {
+			return nil, errors.Join(err, s.discard(c.ctx, key.Ref()))
+		}
+		key.State, key.Materials[0].State = types.KeyStateEnabled, store.MaterialCurrent
 	}
-	key.State, key.Materials[0].State = types.KeyStateEnabled, store.MaterialCurrent
 	err = s.config.Store.Update(c.ctx, func(tx store.Tx) error {
 		if _, err := tx.Key(c.ctx, key.Scope, key.ID); err != nil {
 			return err

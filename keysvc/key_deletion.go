@@ -60,6 +60,7 @@ func (c *call) cancelKeyDeletion(in *kms.CancelKeyDeletionInput) (*kms.CancelKey
 			return keyNotFound(key.Scope, key.ID)
 		}
 		key.State, key.DeletionDate, key.DeletionWindowDays = types.KeyStateDisabled, time.Time{}, 0
+		settle(key)
 		return nil
 	})
 	if err != nil {
@@ -86,7 +87,12 @@ func (s *Service) destroy(ctx context.Context, ref store.KeyRef) error {
 		if err != nil {
 			return err
 		}
-		if err := s.destroyMaterials(ctx, key.Materials); err != nil {
+		for _, m := range key.Materials {
+			if err := s.destroyUnshared(ctx, tx, m); err != nil {
+				return err
+			}
+		}
+		if err := s.destroyWrappingKeys(ctx, tx, &key); err != nil {
 			return err
 		}
 		if err := tx.DeleteKey(ctx, ref.Scope, ref.ID); err != nil {
@@ -111,4 +117,23 @@ func (s *Service) destroyMaterials(ctx context.Context, materials []store.Materi
 		}
 	}
 	return nil
+}
+
+// destroyUnshared destroys a backing key unless a related key in another region has it
+// too.
+func (s *Service) destroyUnshared(ctx context.Context, tx store.Tx, m store.Material) error {
+	users, err := tx.MaterialUsers(ctx, m.Backing)
+	if err != nil || users > 1 {
+		return err
+	}
+	return s.destroyMaterials(ctx, []store.Material{m})
+}
+
+// destroyWrappingKeys destroys what was made for imports into a key.
+func (s *Service) destroyWrappingKeys(ctx context.Context, tx store.Tx, key *store.Key) error {
+	imports, err := tx.Imports(ctx, key.Scope, key.ID)
+	for _, i := range imports {
+		err = errors.Join(err, s.destroyMaterials(ctx, []store.Material{{Backing: i.Backing}}))
+	}
+	return err
 }

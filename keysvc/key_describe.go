@@ -77,6 +77,12 @@ func metadata(k *keySnapshot) *types.KeyMetadata {
 	if current := k.Current(); current != nil && isSymmetric(&k.Key) {
 		m.CurrentKeyMaterialId = aws.String(materialID(k.ID, current.Backing))
 	}
+	if current := k.Current(); current != nil && current.Import == types.ImportStateImported {
+		m.ExpirationModel = types.ExpirationModelTypeKeyMaterialDoesNotExpire
+		if !current.Expires.IsZero() {
+			m.ExpirationModel, m.ValidTo = types.ExpirationModelTypeKeyMaterialExpires, aws.Time(current.Expires)
+		}
+	}
 	if !k.DeletionDate.IsZero() {
 		m.DeletionDate = aws.Time(k.DeletionDate)
 	}

@@ -42,8 +42,15 @@ func (s *Service) load(ctx context.Context, ref store.KeyRef) (*keySnapshot, err
 	return k, nil
 }
 
-// alive deletes a key whose waiting period is over.
+// alive deletes a key whose waiting period is over, and takes imported material away
+// whose time is.
 func (s *Service) alive(ctx context.Context, k *keySnapshot) (*keySnapshot, error) {
+	if materialExpired(&k.Key, s.config.Now()) {
+		if err := s.expire(ctx, k.Ref()); err != nil {
+			return nil, internal(err)
+		}
+		return s.load(ctx, k.Ref())
+	}
 	if !deletionDue(&k.Key, s.config.Now()) {
 		return k, nil
 	}

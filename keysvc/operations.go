@@ -43,6 +43,9 @@ var (
 	granting        = states{yes, dis, del, imp, yes, cre, yes}
 	deleting        = states{yes, yes, del, yes, yes, yes, upd}
 	cancelling      = states{not, not, yes, not, not, not, not}
+	importing       = states{yes, yes, del, yes, uns, cre, yes}
+	importBeginning = states{yes, yes, del, yes, uns, cre, upd}
+	importEnding    = states{yes, yes, yes, yes, uns, cre, upd}
 )
 
 // The operations. Those without a key have no states.
@@ -51,43 +54,49 @@ var (
 	opListKeys       = &operation{name: "ListKeys"}
 	opGenerateRandom = &operation{name: "GenerateRandom"}
 
-	opDescribeKey           = &operation{name: "DescribeKey", aliases: true, managed: true, states: always}
-	opEnableKey             = &operation{name: "EnableKey", mutating: true, states: switching}
-	opDisableKey            = &operation{name: "DisableKey", mutating: true, states: switching}
-	opScheduleKeyDeletion   = &operation{name: "ScheduleKeyDeletion", mutating: true, states: deleting}
-	opCancelKeyDeletion     = &operation{name: "CancelKeyDeletion", mutating: true, states: cancelling}
-	opUpdateKeyDescription  = &operation{name: "UpdateKeyDescription", mutating: true, states: unlessDeleting}
-	opCreateAlias           = &operation{name: "CreateAlias", mutating: true, states: unlessDeleting}
-	opUpdateAlias           = &operation{name: "UpdateAlias", mutating: true, states: unlessDeleting}
-	opDeleteAlias           = &operation{name: "DeleteAlias", mutating: true, states: always}
-	opListAliases           = &operation{name: "ListAliases", managed: true, states: always}
-	opTagResource           = &operation{name: "TagResource", mutating: true, states: unlessDeleting}
-	opUntagResource         = &operation{name: "UntagResource", mutating: true, states: unlessDeleting}
-	opListResourceTags      = &operation{name: "ListResourceTags", managed: true, states: always}
-	opEnableKeyRotation     = &operation{name: "EnableKeyRotation", mutating: true, states: rotationSwitch}
-	opDisableKeyRotation    = &operation{name: "DisableKeyRotation", mutating: true, states: rotationSwitch}
-	opGetKeyRotationStatus  = &operation{name: "GetKeyRotationStatus", managed: true, states: rotationReading}
-	opListKeyRotations      = &operation{name: "ListKeyRotations", managed: true, states: always}
-	opRotateKeyOnDemand     = &operation{name: "RotateKeyOnDemand", mutating: true, states: whenUsable}
-	opCreateGrant           = &operation{name: "CreateGrant", mutating: true, managed: true, states: granting}
-	opRetireGrant           = &operation{name: "RetireGrant", mutating: true, managed: true, states: always}
-	opRevokeGrant           = &operation{name: "RevokeGrant", mutating: true, managed: true, states: always}
-	opListGrants            = &operation{name: "ListGrants", managed: true, states: always}
-	opListRetirableGrants   = &operation{name: "ListRetirableGrants"}
-	opEncrypt               = &operation{name: "Encrypt", aliases: true, managed: true, states: whenUsable}
-	opDecrypt               = &operation{name: "Decrypt", aliases: true, managed: true, states: whenUsable}
-	opReEncrypt             = &operation{name: "ReEncrypt", aliases: true, managed: true, states: whenUsable}
-	opGenerateDataKey       = &operation{name: "GenerateDataKey", aliases: true, managed: true, states: whenUsable}
-	opSign                  = &operation{name: "Sign", aliases: true, managed: true, states: whenUsable}
-	opVerify                = &operation{name: "Verify", aliases: true, managed: true, states: whenUsable}
-	opGetPublicKey          = &operation{name: "GetPublicKey", aliases: true, managed: true, states: whenUsable}
-	opGenerateMac           = &operation{name: "GenerateMac", aliases: true, managed: true, states: whenUsable}
-	opVerifyMac             = &operation{name: "VerifyMac", aliases: true, managed: true, states: whenUsable}
-	opDeriveSharedSecret    = &operation{name: "DeriveSharedSecret", aliases: true, managed: true, states: whenUsable}
-	opGenerateDataKeyPair   = &operation{name: "GenerateDataKeyPair", aliases: true, managed: true, states: whenUsable}
-	opGenerateKeyPairHidden = &operation{name: "GenerateDataKeyPairWithoutPlaintext", aliases: true, managed: true, states: whenUsable}
-	opGenerateDataKeyHidden = &operation{name: "GenerateDataKeyWithoutPlaintext", aliases: true, managed: true, states: whenUsable}
+	opDescribeKey               = &operation{name: "DescribeKey", aliases: true, managed: true, states: always}
+	opEnableKey                 = &operation{name: "EnableKey", mutating: true, states: switching}
+	opDisableKey                = &operation{name: "DisableKey", mutating: true, states: switching}
+	opScheduleKeyDeletion       = &operation{name: "ScheduleKeyDeletion", mutating: true, states: deleting}
+	opCancelKeyDeletion         = &operation{name: "CancelKeyDeletion", mutating: true, states: cancelling}
+	opUpdateKeyDescription      = &operation{name: "UpdateKeyDescription", mutating: true, states: unlessDeleting}
+	opCreateAlias               = &operation{name: "CreateAlias", mutating: true, states: unlessDeleting}
+	opUpdateAlias               = &operation{name: "UpdateAlias", mutating: true, states: unlessDeleting}
+	opDeleteAlias               = &operation{name: "DeleteAlias", mutating: true, states: always}
+	opListAliases               = &operation{name: "ListAliases", managed: true, states: always}
+	opTagResource               = &operation{name: "TagResource", mutating: true, states: unlessDeleting}
+	opUntagResource             = &operation{name: "UntagResource", mutating: true, states: unlessDeleting}
+	opListResourceTags          = &operation{name: "ListResourceTags", managed: true, states: always}
+	opEnableKeyRotation         = &operation{name: "EnableKeyRotation", mutating: true, states: rotationSwitch}
+	opDisableKeyRotation        = &operation{name: "DisableKeyRotation", mutating: true, states: rotationSwitch}
+	opGetKeyRotationStatus      = &operation{name: "GetKeyRotationStatus", managed: true, states: rotationReading}
+	opListKeyRotations          = &operation{name: "ListKeyRotations", managed: true, states: always}
+	opRotateKeyOnDemand         = &operation{name: "RotateKeyOnDemand", mutating: true, states: whenUsable}
+	opGetParametersForImport    = &operation{name: "GetParametersForImport", states: importBeginning}
+	opImportKeyMaterial         = &operation{name: "ImportKeyMaterial", mutating: true, states: importing}
+	opDeleteImportedKeyMaterial = &operation{name: "DeleteImportedKeyMaterial", mutating: true, states: importEnding}
+	opCreateGrant               = &operation{name: "CreateGrant", mutating: true, managed: true, states: granting}
+	opRetireGrant               = &operation{name: "RetireGrant", mutating: true, managed: true, states: always}
+	opRevokeGrant               = &operation{name: "RevokeGrant", mutating: true, managed: true, states: always}
+	opListGrants                = &operation{name: "ListGrants", managed: true, states: always}
+	opListRetirableGrants       = &operation{name: "ListRetirableGrants"}
+	opEncrypt                   = &operation{name: "Encrypt", aliases: true, managed: true, states: whenUsable}
+	opDecrypt                   = &operation{name: "Decrypt", aliases: true, managed: true, states: whenUsable}
+	opReEncrypt                 = &operation{name: "ReEncrypt", aliases: true, managed: true, states: whenUsable}
+	opGenerateDataKey           = &operation{name: "GenerateDataKey", aliases: true, managed: true, states: whenUsable}
+	opSign                      = &operation{name: "Sign", aliases: true, managed: true, states: whenUsable}
+	opVerify                    = &operation{name: "Verify", aliases: true, managed: true, states: whenUsable}
+	opGetPublicKey              = &operation{name: "GetPublicKey", aliases: true, managed: true, states: whenUsable}
+	opGenerateMac               = &operation{name: "GenerateMac", aliases: true, managed: true, states: whenUsable}
+	opVerifyMac                 = &operation{name: "VerifyMac", aliases: true, managed: true, states: whenUsable}
+	opDeriveSharedSecret        = &operation{name: "DeriveSharedSecret", aliases: true, managed: true, states: whenUsable}
+	opGenerateDataKeyPair       = &operation{name: "GenerateDataKeyPair", aliases: true, managed: true, states: whenUsable}
+	opGenerateKeyPairHidden     = &operation{name: "GenerateDataKeyPairWithoutPlaintext", aliases: true, managed: true, states: whenUsable}
+	opGenerateDataKeyHidden     = &operation{name: "GenerateDataKeyWithoutPlaintext", aliases: true, managed: true, states: whenUsable}
 )
+
+// deletionColumn is the column of keys that wait for deletion.
+const deletionColumn = 2
 
 // stateColumn is the position of a key state in states. A state that the table
 // doesn't know is treated as unavailable.
@@ -98,7 +107,7 @@ func stateColumn(state types.KeyState) int {
 	case types.KeyStateDisabled:
 		return 1
 	case types.KeyStatePendingDeletion, types.KeyStatePendingReplicaDeletion:
-		return 2
+		return deletionColumn
 	case types.KeyStatePendingImport:
 		return 3
 	case types.KeyStateCreating:

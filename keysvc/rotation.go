@@ -37,7 +37,12 @@ func (c *call) rotateKeyOnDemand(in *kms.RotateKeyOnDemandInput) (*kms.RotateKey
 	if err := checkRotatable(k); err != nil {
 		return nil, err
 	}
-	if err := c.s.rotate(c.ctx, k, types.RotationTypeOnDemand); err != nil {
+	if k.Origin == types.OriginTypeExternal {
+		err = c.s.rotateToImported(c.ctx, k)
+	} else {
+		err = c.s.rotate(c.ctx, k, types.RotationTypeOnDemand)
+	}
+	if err != nil {
 		return nil, err
 	}
 	c.response = audit.Params{"keyId": k.arn}
@@ -50,6 +55,28 @@ func checkRotatable(k *keySnapshot) error {
 		return &Error{Kind: KindUnsupported}
 	}
 	return nil
+}
+
+// rotateToImported makes the imported material current that waits for it.
+func (s *Service) rotateToImported(ctx context.Context, k *keySnapshot) error {
+	var material store.Material
+	err := s.update(ctx, k.Ref(), func(_ store.Tx, key *store.Key) error {
+		if err := opRotateKeyOnDemand.checkState(newSnapshot(*key, 0)); err != nil {
+			return err
+		}
+		for _, m := range key.Materials {
+			if m.State == store.MaterialPending {
+				material = m
+				return s.promote(key, m.Backing, types.RotationTypeOnDemand)
+			}
+		}
+		return refuse(KindInvalidState, "No available key material pending rotation for the key: %s", k.arn)
+	})
+	if err != nil {
+		return err
+	}
+	return s.serviceEvent(ctx, "RotateKey", k, audit.Params{
+		"rotationType": types.RotationTypeOnDemand, "keyMaterialId": materialID(k.ID, material.Backing)})
 }
 
 // rotateIfDue rotates a key whose automatic rotation is due and returns it as it

@@ -135,10 +135,28 @@ func (c *call) rotationPage(k *keySnapshot, p page, all bool) ([]types.Rotations
 			KeyId: aws.String(k.ID), KeyMaterialId: aws.String(materialID(k.ID, m.Backing)),
 			KeyMaterialState: types.KeyMaterialState(m.State), RotationType: m.Rotation,
 		}
+		if m.Import != "" {
+			describeImport(&e, &m)
+		}
 		if m.Rotation != "" {
 			e.RotationDate = aws.Time(m.Rotated)
 		}
 		entries = append(entries, e)
 	}
 	return entries, next
+}
+
+// describeImport adds what is said of imported material only.
+func describeImport(e *types.RotationsListEntry, m *store.Material) {
+	e.ImportState = m.Import
+	if m.Description != "" {
+		e.KeyMaterialDescription = aws.String(m.Description)
+	}
+	switch {
+	case m.Import != types.ImportStateImported:
+	case m.Expires.IsZero():
+		e.ExpirationModel = types.ExpirationModelTypeKeyMaterialDoesNotExpire
+	default:
+		e.ExpirationModel, e.ValidTo = types.ExpirationModelTypeKeyMaterialExpires, aws.Time(m.Expires)
+	}
 }

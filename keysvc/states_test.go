@@ -2,6 +2,7 @@ package keysvc
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -44,7 +45,7 @@ type subject struct {
 	grant string // on key
 	alias string // of key
 
-	signing, mac, agreeing string // like key, of other kinds
+	signing, mac, agreeing, external string // like key, of other kinds
 }
 
 // keyOf is the key that an operation is tried on.
@@ -56,6 +57,8 @@ func (s *subject) keyOf(op string) string {
 		return s.mac
 	case "DeriveSharedSecret":
 		return s.agreeing
+	case "GetParametersForImport", "ImportKeyMaterial", "DeleteImportedKeyMaterial":
+		return s.external
 	}
 	return s.key
 }
@@ -179,6 +182,20 @@ var attempts = map[string]func(s *subject) error{
 		_, err := s.UpdateAlias(s.ctx(), &kms.UpdateAliasInput{AliasName: aws.String("alias/other"), TargetKeyId: &s.key})
 		return err
 	},
+	"GetParametersForImport": func(s *subject) error {
+		_, err := s.GetParametersForImport(s.ctx(), &kms.GetParametersForImportInput{KeyId: &s.external,
+			WrappingAlgorithm: types.AlgorithmSpecRsaesOaepSha1, WrappingKeySpec: types.WrappingKeySpecRsa2048})
+		return err
+	},
+	"ImportKeyMaterial": func(s *subject) error {
+		_, err := s.ImportKeyMaterial(s.ctx(), &kms.ImportKeyMaterialInput{KeyId: &s.external, ImportToken: newImportToken(s.wrapping.Backing),
+			EncryptedKeyMaterial: s.wrapped, ExpirationModel: types.ExpirationModelTypeKeyMaterialDoesNotExpire})
+		return err
+	},
+	"DeleteImportedKeyMaterial": func(s *subject) error {
+		_, err := s.DeleteImportedKeyMaterial(s.ctx(), &kms.DeleteImportedKeyMaterialInput{KeyId: &s.external})
+		return err
+	},
 	"Sign": func(s *subject) error {
 		_, err := s.Sign(s.ctx(), &kms.SignInput{KeyId: &s.signing, Message: []byte("x"), SigningAlgorithm: types.SigningAlgorithmSpecEcdsaSha256})
 		return err
@@ -228,9 +245,11 @@ func same(t testing.TB, one, two error) error {
 // template is keys whose materials are in the token. Subjects are made from it, as
 // making keys takes a token a while.
 type template struct {
-	key, other, signing, mac, agreeing store.Key
+	key, other, signing, mac, agreeing, external store.Key
 
-	blob, signed, tag, peer []byte
+	blob, signed, tag, peer, wrapped []byte
+
+	wrapping store.Import
 }
 
 func newTemplate(t *testing.T) *template {
@@ -249,7 +268,11 @@ func newTemplate(t *testing.T) *template {
 	f.must(signed, err)
 	tag, err := f.GenerateMac(f.ctx(), &kms.GenerateMacInput{KeyId: &mac, Message: []byte("x"), MacAlgorithm: types.MacAlgorithmSpecHmacSha256})
 	f.must(tag, err)
-	return &template{key: get(key), other: get(f.key()), signing: get(signing), mac: get(mac), agreeing: get(agreeing),
+	external := f.external(types.KeySpecSymmetricDefault, types.KeyUsageTypeEncryptDecrypt)
+	p := f.parameters(external, types.AlgorithmSpecRsaesOaepSha1)
+	wrapped := p.wrap(bytes.Repeat([]byte{7}, 32))
+	f.must(nil, p.importMaterial(wrapped, nil))
+	return &template{external: get(external), wrapped: wrapped, wrapping: p.stored(), key: get(key), other: get(f.key()), signing: get(signing), mac: get(mac), agreeing: get(agreeing),
 		blob: f.encrypt(key, "x", nil), signed: signed.Signature, tag: tag.Mac, peer: f.public(agreeing).PublicKey}
 }
 
@@ -271,10 +294,10 @@ func in(state types.KeyState, key store.Key) store.Key {
 // the operations need beside them.
 func (from *template) subject(f *fixture, state types.KeyState) *subject {
 	f.t.Helper()
-	s := &subject{fixture: f, template: from, key: from.key.ID, other: from.other.ID, signing: from.signing.ID, mac: from.mac.ID, agreeing: from.agreeing.ID,
+	s := &subject{fixture: f, template: from, key: from.key.ID, other: from.other.ID, signing: from.signing.ID, mac: from.mac.ID, agreeing: from.agreeing.ID, external: from.external.ID,
 		alias: "alias/subject", grant: strings.Repeat("0", 64)}
 	err := s.config.Store.Update(s.ctx(), func(tx store.Tx) error {
-		for _, key := range []store.Key{in(state, from.key), in(state, from.signing), in(state, from.mac), in(state, from.agreeing), from.other} {
+		for _, key := range []store.Key{in(state, from.key), in(state, from.signing), in(state, from.mac), in(state, from.agreeing), in(state, from.external), from.other} {
 			if err := tx.DeleteKey(s.ctx(), s.scope(), key.ID); err != nil && !errors.Is(err, store.ErrNotFound) {
 				return err
 			}
@@ -282,7 +305,7 @@ func (from *template) subject(f *fixture, state types.KeyState) *subject {
 				return err
 			}
 		}
-		return errors.Join(
+		return errors.Join(tx.PutImport(s.ctx(), from.wrapping),
 			tx.CreateAlias(s.ctx(), s.scope(), store.Alias{Name: s.alias, KeyID: s.key}),
 			tx.CreateGrant(s.ctx(), s.scope(), store.Grant{ID: s.grant, KeyID: s.key, Grantee: userARN,
 				Operations: []types.GrantOperation{types.GrantOperationDecrypt}, IssuingAccount: rootARN(testAccount)}))

@@ -10,7 +10,8 @@ import (
 )
 
 // Sweep does what is due without waiting for a key's next use: it deletes keys
-// whose waiting period is over, rotates those whose period is, clears away what
+// whose waiting period is over, rotates those whose period is, takes expired
+// imported material away, clears away what
 // crashes have left, and makes the token forget keys that another process has
 // disabled. Any number of processes may sweep; each thing is done once. It goes
 // on after an error and returns all of them.
@@ -24,6 +25,7 @@ func (s *Service) Sweep(ctx context.Context) error {
 	for _, ref := range due {
 		err = errors.Join(err, s.sweepKey(ctx, ref))
 	}
+	err = errors.Join(err, s.sweepImports(ctx))
 	for _, ref := range s.cache.refs() {
 		if _, lookupErr := s.lookup(ctx, ref); !errors.Is(lookupErr, store.ErrNotFound) {
 			err = errors.Join(err, lookupErr)
@@ -47,6 +49,8 @@ func (s *Service) sweepKey(ctx context.Context, ref store.KeyRef) error {
 		return s.destroy(ctx, ref)
 	case k.State == types.KeyStateCreating:
 		return s.discard(ctx, ref)
+	case materialExpired(&k.Key, now):
+		return s.expire(ctx, ref)
 	}
 	for _, m := range k.Materials {
 		if m.State == store.MaterialCreating && now.Sub(m.Created) >= unfinishedAfter {

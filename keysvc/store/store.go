@@ -48,13 +48,28 @@ type Tx interface {
 	// KeyIDs lists the ids of a scope's keys.
 	KeyIDs(ctx context.Context, scope Scope, after string, limit int) ([]string, error)
 	// DueKeys returns keys of all scopes that wait for work at a time: deletion
-	// or rotation that is due, or a key or material begun before stale and
-	// never finished.
+	// or rotation that is due, imported material that has expired, or a key or
+	// material begun before stale and never finished.
 	DueKeys(ctx context.Context, now, stale time.Time) ([]KeyRef, error)
+	// KeyRegions lists the regions in which an account has a key of the id.
+	KeyRegions(ctx context.Context, account, id string) ([]string, error)
+	// MaterialUsers counts the keys, of all scopes, that own a backing key.
+	MaterialUsers(ctx context.Context, backing BackingID) (int, error)
 	// PutKey inserts a key or replaces it together with its materials.
 	PutKey(ctx context.Context, key Key) error
-	// DeleteKey removes a key with its materials, aliases, grants and tags.
+	// DeleteKey removes a key with its materials, imports, aliases, grants and tags.
 	DeleteKey(ctx context.Context, scope Scope, id string) error
+
+	// PutImport adds a wrapping key.
+	PutImport(ctx context.Context, i Import) error
+	// Import returns a wrapping key, or ErrNotFound.
+	Import(ctx context.Context, scope Scope, backing BackingID) (Import, error)
+	// Imports lists the wrapping keys of a key.
+	Imports(ctx context.Context, scope Scope, keyID string) ([]Import, error)
+	// ExpiredImports lists wrapping keys of all scopes that have expired.
+	ExpiredImports(ctx context.Context, now time.Time) ([]Import, error)
+	// DeleteImport removes a wrapping key if it is there.
+	DeleteImport(ctx context.Context, scope Scope, backing BackingID) error
 
 	// Alias returns an alias by its full name ("alias/..."), or ErrNotFound.
 	Alias(ctx context.Context, scope Scope, name string) (Alias, error)

@@ -33,6 +33,10 @@ type Key struct {
 	MultiRegion bool
 	Created     time.Time
 
+	// PrimaryRegion is the region of the primary among related multi-Region keys,
+	// which have one id in several regions. "" for other keys.
+	PrimaryRegion string
+
 	DeletionDate       time.Time // set while State is PendingDeletion
 	DeletionWindowDays int32     // set while State is PendingDeletion
 
@@ -76,6 +80,8 @@ const (
 	MaterialCurrent MaterialState = "CURRENT"
 	// MaterialNonCurrent only decrypts.
 	MaterialNonCurrent MaterialState = "NON_CURRENT"
+	// MaterialPending was imported and becomes current by rotation.
+	MaterialPending MaterialState = "PENDING_ROTATION"
 )
 
 // Material is one backing key of a KMS key; every rotation adds one.
@@ -86,6 +92,23 @@ type Material struct {
 	Created  time.Time
 	Rotation types.RotationType // "" for the first
 	Rotated  time.Time          // when it became current by rotation
+
+	// What follows is set for imported material only.
+
+	// Import tells whether the token has it; "" if it was made there.
+	Import      types.ImportState
+	Check       []byte    // recognises the same material when it is imported again
+	Expires     time.Time // zero = never
+	Description string
+}
+
+// Import is a wrapping key in the token, made for one import.
+type Import struct {
+	Scope
+	KeyID     string
+	Backing   BackingID // of the wrapping key
+	Algorithm types.AlgorithmSpec
+	Expires   time.Time
 }
 
 // Current returns the material that encrypts, or nil while there is none.

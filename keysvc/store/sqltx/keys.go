@@ -13,7 +13,7 @@ import (
 
 const selectKey = `SELECT account, region, id, description, manager, spec, usage, origin, state,
 	multi_region, created, deletion_date, deletion_window, rotation_period, next_rotation,
-	key_store, xks_key FROM kms_key `
+	primary_region, key_store, xks_key FROM kms_key `
 
 // Key implements [store.Tx].
 func (t *Tx) Key(ctx context.Context, scope store.Scope, id string) (store.Key, error) {
@@ -22,8 +22,8 @@ func (t *Tx) Key(ctx context.Context, scope store.Scope, id string) (store.Key, 
 	if err != nil {
 		return store.Key{}, notFound(err)
 	}
-	key.Materials, err = collect(ctx, t, scanMaterial, `SELECT number, backing, state, created, rotation, rotated
-		FROM kms_material WHERE account = ? AND region = ? AND key_id = ? ORDER BY number`, scope.Account, scope.Region, id)
+	key.Materials, err = collect(ctx, t, scanMaterial, `SELECT number, backing, state, created, rotation, rotated,
+		import_state, check_value, expires, description FROM kms_material WHERE account = ? AND region = ? AND key_id = ? ORDER BY number`, scope.Account, scope.Region, id)
 	if err != nil || key.CustomKeyStoreID == "" {
 		return key, err
 	}
@@ -43,6 +43,17 @@ func (t *Tx) KeyOfMaterial(ctx context.Context, scope store.Scope, backing store
 	return t.Key(ctx, scope, id)
 }
 
+// KeyRegions implements [store.Tx].
+func (t *Tx) KeyRegions(ctx context.Context, account, id string) ([]string, error) {
+	return collect(ctx, t, scanString, `SELECT region FROM kms_key WHERE account = ? AND id = ? ORDER BY region`, account, id)
+}
+
+// MaterialUsers implements [store.Tx].
+func (t *Tx) MaterialUsers(ctx context.Context, backing store.BackingID) (n int, err error) {
+	err = t.tx.QueryRowContext(ctx, `SELECT count(*) FROM kms_material WHERE backing = ?`, backing.String()).Scan(&n)
+	return n, err
+}
+
 // KeyIDs implements [store.Tx].
 func (t *Tx) KeyIDs(ctx context.Context, scope store.Scope, after string, limit int) ([]string, error) {
 	return collect(ctx, t, scanString, `SELECT id FROM kms_key WHERE account = ? AND region = ? AND id > ?
@@ -54,24 +65,28 @@ func (t *Tx) DueKeys(ctx context.Context, now, stale time.Time) ([]store.KeyRef,
 	return collect(ctx, t, scanRef, `SELECT account, region, id FROM kms_key k WHERE
 		(state = ? AND deletion_date <= ?) OR (state = ? AND rotation_period > 0 AND next_rotation <= ?)
 		OR EXISTS (SELECT 1 FROM kms_material m WHERE m.account = k.account AND m.region = k.region
-			AND m.key_id = k.id AND m.state = ? AND m.created < ?) ORDER BY account, region, id`,
-		types.KeyStatePendingDeletion, millis(now), types.KeyStateEnabled, millis(now), store.MaterialCreating, millis(stale))
+			AND m.key_id = k.id AND (m.state = ? AND m.created < ? OR m.import_state = ? AND m.expires > 0 AND m.expires <= ?))
+		ORDER BY account, region, id`,
+		types.KeyStatePendingDeletion, millis(now), types.KeyStateEnabled, millis(now), store.MaterialCreating, millis(stale),
+		types.ImportStateImported, millis(now))
 }
 
 // PutKey implements [store.Tx].
 func (t *Tx) PutKey(ctx context.Context, k store.Key) error {
 	_, err := t.tx.ExecContext(ctx, `INSERT INTO kms_key (account, region, id, description, manager, spec, usage, origin,
-		state, multi_region, created, deletion_date, deletion_window, rotation_period, next_rotation, key_store, xks_key)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		state, multi_region, created, deletion_date, deletion_window, rotation_period, next_rotation,
+		primary_region, key_store, xks_key)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (account, region, id) DO UPDATE SET description = excluded.description,
 		manager = excluded.manager, spec = excluded.spec, usage = excluded.usage, origin = excluded.origin,
 		state = excluded.state, multi_region = excluded.multi_region, created = excluded.created,
 		deletion_date = excluded.deletion_date,
 		deletion_window = excluded.deletion_window, rotation_period = excluded.rotation_period,
-		next_rotation = excluded.next_rotation, key_store = excluded.key_store, xks_key = excluded.xks_key`,
+		next_rotation = excluded.next_rotation, primary_region = excluded.primary_region,
+		key_store = excluded.key_store, xks_key = excluded.xks_key`,
 		k.Account, k.Region, k.ID, k.Description, k.Manager, k.Spec, k.Usage, k.Origin, k.State, flag(k.MultiRegion),
 		millis(k.Created), millis(k.DeletionDate), k.DeletionWindowDays, k.RotationPeriodDays, millis(k.NextRotation),
-		k.CustomKeyStoreID, k.XksKeyID)
+		k.PrimaryRegion, k.CustomKeyStoreID, k.XksKeyID)
 	if err != nil {
 		return err
 	}
@@ -85,8 +100,10 @@ func (t *Tx) putMaterials(ctx context.Context, k store.Key) error {
 	}
 	for _, m := range k.Materials {
 		if _, err := t.tx.ExecContext(ctx, `INSERT INTO kms_material (account, region, key_id, number, backing, state,
-			created, rotation, rotated) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, k.Account, k.Region, k.ID, m.Number,
-			m.Backing.String(), m.State, millis(m.Created), m.Rotation, millis(m.Rotated)); err != nil {
+			created, rotation, rotated, import_state, check_value, expires, description)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, k.Account, k.Region, k.ID, m.Number,
+			m.Backing.String(), m.State, millis(m.Created), m.Rotation, millis(m.Rotated),
+			m.Import, hex.EncodeToString(m.Check), millis(m.Expires), m.Description); err != nil {
 			return err
 		}
 	}
@@ -104,7 +121,7 @@ func scanKey(row scanner) (store.Key, error) {
 	var created, deletion, rotation int64
 	err := row.Scan(&k.Account, &k.Region, &k.ID, &k.Description, &k.Manager, &k.Spec, &k.Usage, &k.Origin, &k.State,
 		&multiRegion, &created, &deletion, &k.DeletionWindowDays, &k.RotationPeriodDays, &rotation,
-		&k.CustomKeyStoreID, &k.XksKeyID)
+		&k.PrimaryRegion, &k.CustomKeyStoreID, &k.XksKeyID)
 	k.MultiRegion = multiRegion != 0
 	k.Created, k.DeletionDate, k.NextRotation = fromMillis(created), fromMillis(deletion), fromMillis(rotation)
 	return k, err
@@ -112,16 +129,27 @@ func scanKey(row scanner) (store.Key, error) {
 
 func scanMaterial(row scanner) (store.Material, error) {
 	var m store.Material
-	var backing string
-	var created, rotated int64
-	if err := row.Scan(&m.Number, &backing, &m.State, &created, &m.Rotation, &rotated); err != nil {
+	var backing, check string
+	var created, rotated, expires int64
+	err := row.Scan(&m.Number, &backing, &m.State, &created, &m.Rotation, &rotated, &m.Import, &check, &expires, &m.Description)
+	if err != nil {
 		return m, err
 	}
-	m.Created, m.Rotated = fromMillis(created), fromMillis(rotated)
-	if n, err := hex.Decode(m.Backing[:], []byte(backing)[:min(len(backing), 2*len(m.Backing))]); err != nil || n != len(m.Backing) {
-		return m, fmt.Errorf("the store names a backing key by %q, which is no id", backing)
+	m.Created, m.Rotated, m.Expires = fromMillis(created), fromMillis(rotated), fromMillis(expires)
+	if check != "" {
+		if m.Check, err = hex.DecodeString(check); err != nil {
+			return m, err
+		}
 	}
-	return m, nil
+	m.Backing, err = parseBacking(backing)
+	return m, err
+}
+
+func parseBacking(text string) (id store.BackingID, err error) {
+	if n, err := hex.Decode(id[:], []byte(text)[:min(len(text), 2*len(id))]); err != nil || n != len(id) {
+		return id, fmt.Errorf("the store names a backing key by %q, which is no id", text)
+	}
+	return id, nil
 }
 
 func scanRef(row scanner) (store.KeyRef, error) {

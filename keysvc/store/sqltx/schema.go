@@ -54,6 +54,17 @@ var migrations = [...][]string{{
 	`ALTER TABLE kms_key ADD COLUMN key_store TEXT NOT NULL DEFAULT ''`,
 	`ALTER TABLE kms_key ADD COLUMN xks_key TEXT NOT NULL DEFAULT ''`,
 	`CREATE INDEX kms_key_in_store ON kms_key (account, region, key_store) WHERE key_store <> ''`,
+}, { // imported material and multi-Region keys
+	`ALTER TABLE kms_key ADD COLUMN primary_region TEXT NOT NULL DEFAULT ''`,
+	`ALTER TABLE kms_material ADD COLUMN import_state TEXT NOT NULL DEFAULT ''`,
+	`ALTER TABLE kms_material ADD COLUMN check_value TEXT NOT NULL DEFAULT ''`,
+	`ALTER TABLE kms_material ADD COLUMN expires BIGINT NOT NULL DEFAULT 0`,
+	`ALTER TABLE kms_material ADD COLUMN description TEXT NOT NULL DEFAULT ''`,
+	`CREATE TABLE kms_import (
+		account TEXT NOT NULL, region TEXT NOT NULL, key_id TEXT NOT NULL,
+		backing TEXT NOT NULL, algorithm TEXT NOT NULL, expires BIGINT NOT NULL,
+		PRIMARY KEY (account, region, backing),
+		FOREIGN KEY (account, region, key_id) REFERENCES kms_key ON DELETE CASCADE)`,
 }}
 
 // bookkeeping holds the schema version and the generation, one row.

@@ -36,6 +36,8 @@ func Run(t *testing.T, newStore func(t *testing.T) Open) {
 		{"keys with work due are found", dueKeys},
 		{"custom key stores come back as they were stored", keyStores},
 		{"keys know their custom key store, which stays while it has any", keysInStores},
+		{"wrapping keys come back and expire", imports},
+		{"related keys and shared materials are counted", related},
 		{"an update that fails changes nothing", rollback},
 		{"a view cannot write", viewIsReadOnly},
 		{"a change is seen through every open store at once", generation},
@@ -55,12 +57,13 @@ func sampleKey(id string) store.Key {
 	return store.Key{
 		Scope: scope, ID: id, Description: "Gehäuse ☃ 'quoted'", Manager: types.KeyManagerTypeCustomer,
 		Spec: types.KeySpecSymmetricDefault, Usage: types.KeyUsageTypeEncryptDecrypt, Origin: types.OriginTypeAwsKms,
-		State: types.KeyStateEnabled, MultiRegion: true, Created: born,
+		State: types.KeyStateEnabled, MultiRegion: true, PrimaryRegion: "eu-west-1", Created: born,
 		DeletionDate: born.Add(time.Hour), DeletionWindowDays: 7,
 		RotationPeriodDays: 90, NextRotation: born.Add(90 * 24 * time.Hour),
 		Materials: []store.Material{
 			{Backing: backing(id, 1), Number: 1, State: store.MaterialNonCurrent, Created: born},
-			{Backing: backing(id, 2), Number: 2, State: store.MaterialCurrent, Created: born, Rotation: types.RotationTypeOnDemand, Rotated: born.Add(time.Minute)},
+			{Backing: backing(id, 2), Number: 2, State: store.MaterialCurrent, Created: born, Rotation: types.RotationTypeOnDemand, Rotated: born.Add(time.Minute),
+				Import: types.ImportStateImported, Check: []byte{1, 2, 3}, Expires: born.Add(1000 * time.Hour), Description: "from outside"},
 		},
 	}
 }
@@ -325,6 +328,9 @@ func dueKeys(t *testing.T, open Open) {
 		k := sampleKey(id)
 		k.State, k.DeletionDate, k.NextRotation = state, deletion, rotation
 		k.Materials[1].State = material
+		if id == "expired" {
+			k.Materials[1].Expires = born
+		}
 		return k
 	}
 	late, soon := born.Add(-time.Hour), born.Add(time.Hour)
@@ -334,6 +340,7 @@ func dueKeys(t *testing.T, open Open) {
 		key("rotate", types.KeyStateEnabled, time.Time{}, late, store.MaterialCurrent),
 		key("paused", types.KeyStateDisabled, time.Time{}, late, store.MaterialCurrent),
 		key("crashed", types.KeyStateEnabled, time.Time{}, soon, store.MaterialCreating),
+		key("expired", types.KeyStateDisabled, time.Time{}, soon, store.MaterialPending),
 		key("idle", types.KeyStateEnabled, late, soon, store.MaterialCurrent))
 	ids := func(now, stale time.Time) (ids []string) {
 		view(t, s, func(ctx context.Context, tx store.Tx) error {
@@ -345,9 +352,9 @@ func dueKeys(t *testing.T, open Open) {
 		})
 		return ids
 	}
-	equal(t, "due now", ids(born, born), []string{"delete", "rotate"})
-	equal(t, "due now, with what is stale", ids(born, born.Add(1)), []string{"delete", "rotate"})
-	equal(t, "stale a millisecond later", ids(born, born.Add(time.Millisecond)), []string{"crashed", "delete", "rotate"})
+	equal(t, "due now", ids(born, born), []string{"delete", "expired", "rotate"})
+	equal(t, "due now, with what is stale", ids(born, born.Add(1)), []string{"delete", "expired", "rotate"})
+	equal(t, "stale a millisecond later", ids(born, born.Add(time.Millisecond)), []string{"crashed", "delete", "expired", "rotate"})
 }
 
 func rollback(t *testing.T, open Open) {
