@@ -9,7 +9,7 @@ GO     ?= go
 export PATH := $(PATH):/usr/local/go/bin
 export CGO_ENABLED := 1
 
-.PHONY: all help setup clients build install demo test test-long bench ci fmt vet lint race clean
+.PHONY: all help setup clients build install demo test test-long sample-volume bench ci fmt vet lint race clean
 .DEFAULT_GOAL := all
 
 all: build
@@ -20,6 +20,7 @@ help:
 	@echo 'make test-long          the same with the long runs (an hour or more)'
 	@echo 'make build              bin/kmsfs'
 	@echo 'make install PREFIX=P   kmsfs and its bash completion under P (default /usr/local)'
+	@echo 'make sample-volume      write the sample volumes anew (after a change of the format)'
 	@echo 'make bench              Go benchmarks of all packages'
 	@echo 'make ci                 format, vet, staticcheck, make test under the race detector, demo'
 	@echo 'make clients            further clients of AWS KMS for the tests (sops, AWS Encryption SDK; needs npm)'
@@ -49,6 +50,10 @@ test: setup
 test-long: setup
 	KMSFS_CRASH_RUNS=1000000 $(GO) test -timeout 6h ./cmd/... ./envelope/... ./fs/... ./hsm/... ./keysvc/...
 	$(GO) test -timeout 6h ./integration -long
+
+# Only when the format changes, which it does not once it is frozen: writes integration/testdata/sample-volume anew.
+sample-volume: setup
+	$(GO) test ./integration -run TestSampleVolumes -update-sample
 
 bench: setup
 	$(GO) test -run '^$$' -bench . -benchmem ./...
