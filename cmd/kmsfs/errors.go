@@ -137,9 +137,9 @@ func apiExitCode(name string) int {
 		return exitDenied
 	case "KMSInternalException", "DependencyTimeoutException", "KeyUnavailableException", "ThrottlingException":
 		return exitKeys
-	case "InvalidCiphertextException", "IncorrectKeyException":
+	case "InvalidCiphertextException", "IncorrectKeyException", "KMSInvalidSignatureException", "KMSInvalidMacException":
 		return exitIntegrity
-	case "ValidationException", "InvalidArnException", "InvalidAliasNameException",
+	case "ValidationException", "InvalidKeyUsageException", "InvalidArnException", "InvalidAliasNameException",
 		"InvalidGrantIdException", "InvalidGrantTokenException", "InvalidMarkerException":
 		return exitUsage
 	}
@@ -270,6 +270,9 @@ var apiHints = map[string]string{
 	"DependencyTimeoutException":    "the HSM did not answer in time; try again",
 	"KeyUnavailableException":       "the HSM is not reachable; try again when it is",
 	"InvalidCiphertextException":    "the wrapped key or its context was changed, or belongs to another key service",
+	"KMSInvalidSignatureException":  "the message or the signature was changed, or another key or algorithm was used",
+	"KMSInvalidMacException":        "the message or the MAC was changed, or another key or algorithm was used",
+	"InvalidKeyUsageException":      "see what the key is for: kmsfs key describe KEY",
 	"IncorrectKeyException":         "it was wrapped by another key",
 	"InvalidSignatureException":     "the secret access key is wrong, or the clocks of the two machines differ by more than five minutes",
 	"UnrecognizedClientException":   "the service at --endpoint does not know this access key: kmsfs principal list",

@@ -12,7 +12,7 @@ import (
 
 func newGrantCommand(a *app) *cobra.Command {
 	c := newParent("grant", "let other principals use a key",
-		newGrantCreateCommand(a), newGrantListCommand(a), newGrantRetireCommand(a), newGrantRevokeCommand(a))
+		newGrantCreateCommand(a), newGrantListCommand(a), newGrantListRetirableCommand(a), newGrantRetireCommand(a), newGrantRevokeCommand(a))
 	a.addEndpointFlag(c.PersistentFlags())
 	return c
 }
@@ -96,6 +96,31 @@ func newGrantListCommand(a *app) *cobra.Command {
 				grants, err := listGrants(c.Context(), s, args[0])
 				if err != nil {
 					return err
+				}
+				if a.json {
+					return a.ui.JSON(map[string]any{"Grants": grants})
+				}
+				return a.printGrants(grants)
+			})
+		},
+	}
+}
+
+func newGrantListRetirableCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "list-retirable PRINCIPAL-ARN",
+		Short: "list the grants that a principal may retire, of all keys",
+		Args:  needArgs("PRINCIPAL-ARN"),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.withKeys(c.Context(), func(s keyClient) error {
+				grants, in := []types.GrantListEntry{}, &kms.ListRetirableGrantsInput{RetiringPrincipal: &args[0]}
+				for more := true; more; {
+					out, err := s.ListRetirableGrants(c.Context(), in)
+					if err != nil {
+						return err
+					}
+					grants = append(grants, out.Grants...)
+					more, in.Marker = out.Truncated, out.NextMarker
 				}
 				if a.json {
 					return a.ui.JSON(map[string]any{"Grants": grants})

@@ -91,7 +91,7 @@ func (a *app) initVolume(ctx context.Context, backing string, f initFlags) error
 
 // createVolumeKey makes the key of a new volume and returns its id.
 func createVolumeKey(ctx context.Context, s keyClient, volume, backing string) (string, error) {
-	meta, err := createKey(ctx, s, "kmsfs volume "+backing, "alias/"+volume)
+	meta, err := (&keyFlags{description: "kmsfs volume " + backing, alias: "alias/" + volume}).create(ctx, s)
 	if err != nil {
 		return "", err
 	}

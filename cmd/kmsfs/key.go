@@ -11,27 +11,32 @@ import (
 )
 
 func newKeyCommand(a *app) *cobra.Command {
-	c := newParent("key", "make, list and change KMS keys",
+	c := newParent("key", "make, list, change and use KMS keys",
 		newKeyCreateCommand(a), newKeyListCommand(a), newKeyDescribeCommand(a),
 		newKeyEnableCommand(a), newKeyDisableCommand(a),
 		newKeyScheduleDeletionCommand(a), newKeyCancelDeletionCommand(a),
-		newKeyRotateCommand(a), newKeyRotationCommand(a), newKeyUpdateDescriptionCommand(a))
+		newKeyRotateCommand(a), newKeyRotationCommand(a), newKeyUpdateDescriptionCommand(a),
+		newKeyEncryptCommand(a), newKeyDecryptCommand(a), newKeyReEncryptCommand(a),
+		newKeyDataKeyCommand(a), newKeyDataKeyPairCommand(a), newKeyRandomCommand(a),
+		newKeySignCommand(a), newKeyVerifyCommand(a), newKeyMACCommand(a), newKeyVerifyMACCommand(a),
+		newKeyPublicKeyCommand(a), newKeyDeriveCommand(a))
 	a.addEndpointFlag(c.PersistentFlags())
 	return c
 }
 
 func newKeyCreateCommand(a *app) *cobra.Command {
-	var description, alias string
+	var made keyFlags
 	var first firstUse
 	c := &cobra.Command{
-		Use:   "create [--description TEXT] [--alias NAME]",
+		Use:   "create [--description TEXT] [--alias NAME] [--spec SPEC] [--usage USAGE] [--tags K=V,...]",
 		Short: "make a customer-managed key and print its ARN",
 		Example: `  kmsfs key create --alias alias/laptop --description "files of this laptop"
-  kmsfs init --key-id alias/laptop ~/vault`,
+  kmsfs init --key-id alias/laptop ~/vault
+  kmsfs key create --alias alias/signer --spec ECC_NIST_P256`,
 		Args: needArgs(),
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.withKeysOf(c.Context(), first, func(s keyClient) error {
-				meta, err := createKey(c.Context(), s, description, alias)
+				meta, err := made.create(c.Context(), s)
 				if err != nil {
 					return err
 				}
@@ -43,19 +48,43 @@ func newKeyCreateCommand(a *app) *cobra.Command {
 			})
 		},
 	}
-	c.Flags().StringVar(&description, "description", "", "what the key is for")
-	c.Flags().StringVar(&alias, "alias", "", "also give it this name")
+	c.Flags().StringVar(&made.description, "description", "", "what the key is for")
+	c.Flags().StringVar(&made.alias, "alias", "", "also give it this name")
+	c.Flags().StringVar(&made.spec, "spec", "", "kind of key, such as RSA_3072, ECC_NIST_P256 or HMAC_256 (default SYMMETRIC_DEFAULT)")
+	c.Flags().StringVar(&made.usage, "usage", "", "ENCRYPT_DECRYPT, SIGN_VERIFY, GENERATE_VERIFY_MAC or KEY_AGREEMENT; for RSA and key agreement it must be said")
+	c.Flags().StringToStringVar(&made.tags, "tags", nil, "tags, K=V,...")
 	addFirstUseFlags(c, &first)
 	return c
 }
 
-// createKey makes a key and, if asked, its alias. A key whose alias cannot be made stays: the error
+// keyFlags are the flags of key create.
+type keyFlags struct {
+	description, alias, spec, usage string
+	tags                            map[string]string
+}
+
+// keyUsage is what was asked for, else what keys of the kind are for as a rule.
+func (f *keyFlags) keyUsage() types.KeyUsageType {
+	switch {
+	case f.usage != "":
+		return types.KeyUsageType(f.usage)
+	case strings.HasPrefix(f.spec, "HMAC_"):
+		return types.KeyUsageTypeGenerateVerifyMac
+	case strings.HasPrefix(f.spec, "ECC_"), strings.HasPrefix(f.spec, "ML_DSA_"):
+		return types.KeyUsageTypeSignVerify
+	}
+	return ""
+}
+
+// create makes a key and, if asked, its alias. A key whose alias cannot be made stays: the error
 // names it.
-func createKey(ctx context.Context, s keyClient, description, alias string) (*types.KeyMetadata, error) {
+func (f *keyFlags) create(ctx context.Context, s keyClient) (*types.KeyMetadata, error) {
+	alias := f.alias
 	if alias != "" && !strings.HasPrefix(alias, "alias/") {
 		return nil, failf(exitUsage, "write it as alias/"+alias, "alias %q does not begin with alias/", alias)
 	}
-	out, err := s.CreateKey(ctx, &kms.CreateKeyInput{Description: aws.String(description)})
+	out, err := s.CreateKey(ctx, &kms.CreateKeyInput{Description: &f.description, KeySpec: types.KeySpec(f.spec),
+		KeyUsage: f.keyUsage(), Tags: tagsOf(f.tags)})
 	if err != nil {
 		return nil, wrapf(err, "create key")
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/spf13/cobra"
 )
 
@@ -21,7 +22,7 @@ backing keys go on unwrapping.`
 
 func newKeyRotationCommand(a *app) *cobra.Command {
 	return newParent("rotation", "automatic rotation of a key",
-		newRotationEnableCommand(a), newRotationDisableCommand(a), newRotationStatusCommand(a))
+		newRotationEnableCommand(a), newRotationDisableCommand(a), newRotationStatusCommand(a), newRotationListCommand(a))
 }
 
 func newRotationEnableCommand(a *app) *cobra.Command {
@@ -78,4 +79,45 @@ func (a *app) printRotation(r *kms.GetKeyRotationStatusOutput) error {
 		"Automatic", strconv.FormatBool(r.KeyRotationEnabled),
 		"Period", period,
 		"Next", localTime(aws.ToTime(r.NextRotationDate)))
+}
+
+func newRotationListCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:     "list KEY",
+		Aliases: []string{"ls"},
+		Short:   "list a key's rotations",
+		Args:    needArgs("KEY"),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.onKey(c.Context(), args[0], func(s keyClient, id *string) error {
+				list, err := listRotations(c.Context(), s, id)
+				if err != nil {
+					return err
+				}
+				if a.json {
+					return a.ui.JSON(map[string]any{"Rotations": list})
+				}
+				var rows [][]string
+				for _, r := range list {
+					rows = append(rows, []string{localTime(aws.ToTime(r.RotationDate)), string(r.RotationType), orDash(aws.ToString(r.KeyMaterialId))})
+				}
+				return a.ui.Table([]string{"WHEN", "WHY", "MATERIAL"}, rows)
+			})
+		},
+	}
+}
+
+func listRotations(ctx context.Context, s keyClient, id *string) ([]types.RotationsListEntry, error) {
+	all := []types.RotationsListEntry{}
+	in := &kms.ListKeyRotationsInput{KeyId: id}
+	for {
+		out, err := s.ListKeyRotations(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, out.Rotations...)
+		if !out.Truncated {
+			return all, nil
+		}
+		in.Marker = out.NextMarker
+	}
 }
