@@ -127,6 +127,14 @@ func (c *call) wipe() {
 	}
 }
 
+// requestID names the call in its record and wherever else it is told of.
+func (c *call) requestID() string {
+	if c.caller.RequestID == "" {
+		c.caller.RequestID = uuid.NewString()
+	}
+	return c.caller.RequestID
+}
+
 // event is the call's record.
 func (c *call) event(failure *Error) *audit.Event {
 	e := &audit.Event{
@@ -136,7 +144,7 @@ func (c *call) event(failure *Error) *audit.Event {
 		SourceIPAddress:     c.caller.SourceIP,
 		UserAgent:           c.caller.UserAgent,
 		AdditionalEventData: c.additional(),
-		RequestID:           c.caller.RequestID,
+		RequestID:           c.requestID(),
 		EventID:             uuid.NewString(),
 		ReadOnly:            !c.op.mutating,
 		Resources:           c.resources,
@@ -144,9 +152,6 @@ func (c *call) event(failure *Error) *audit.Event {
 		RecipientAccountID:  c.scope.Account,
 	}
 	e.Stamp(c.now)
-	if e.RequestID == "" {
-		e.RequestID = uuid.NewString()
-	}
 	if len(c.params) > 0 {
 		e.RequestParameters = c.params
 	}

@@ -76,6 +76,9 @@ func (c *call) dataKeyPair(in *kms.GenerateDataKeyPairInput) (*dataKey, []byte, 
 	if _, err := c.checkCipher(k, symmetricDefault, nil); err != nil {
 		return nil, nil, err
 	}
+	if err := noPairs(k); err != nil {
+		return nil, nil, err
+	}
 	generate := keyPairs[in.KeyPairSpec]
 	if generate == nil {
 		return nil, nil, refuse(KindUnsupported, "KeyPairSpec %s is not supported.", in.KeyPairSpec)

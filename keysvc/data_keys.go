@@ -56,7 +56,7 @@ type dataKey struct {
 }
 
 func (d *dataKey) materialID() *string {
-	return aws.String(materialID(d.key.ID, d.key.Current().Backing))
+	return shownMaterial(d.key, d.key.Current().Backing)
 }
 
 func (c *call) dataKey(in *kms.GenerateDataKeyInput) (*dataKey, error) {
@@ -116,19 +116,22 @@ func (s *Service) GenerateRandom(ctx context.Context, in *kms.GenerateRandomInpu
 
 func (c *call) generateRandom(in *kms.GenerateRandomInput) (*kms.GenerateRandomOutput, error) {
 	c.number("numberOfBytes", in.NumberOfBytes)
+	c.text("customKeyStoreId", in.CustomKeyStoreId)
 	switch {
 	case in.Recipient != nil:
 		return nil, noRecipient()
-	case in.CustomKeyStoreId != nil:
-		return nil, refuse(KindUnsupported, "Custom key stores are not supported.")
 	case in.NumberOfBytes == nil:
 		return nil, refuse(KindValidation, "NumberOfBytes is required.")
 	}
 	if err := c.authorizeAccount(); err != nil {
 		return nil, err
 	}
+	token, err := c.randomSource(in.CustomKeyStoreId)
+	if err != nil {
+		return nil, err
+	}
 	random := c.secret(make([]byte, *in.NumberOfBytes))
-	if err := c.s.config.Token.Random(c.ctx, random); err != nil {
+	if err := token.Random(c.ctx, random); err != nil {
 		return nil, fromToken(err)
 	}
 	return &kms.GenerateRandomOutput{Plaintext: random}, nil

@@ -8,7 +8,6 @@ import (
 
 	"github.com/kmsfs/kmsfs/hsm"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 )
 
@@ -62,7 +61,7 @@ func (c *call) seals(x cipher, plaintext []byte) (blob []byte, material *string,
 		if blob, err = c.seal(k, plaintext, x.context); err != nil {
 			return nil, nil, err
 		}
-		return blob, aws.String(materialID(k.ID, k.Current().Backing)), nil
+		return blob, shownMaterial(k, k.Current().Backing), nil
 	}
 	public, err := c.publicKey(x.key)
 	if err != nil {
@@ -77,8 +76,8 @@ func (c *call) seals(x cipher, plaintext []byte) (blob []byte, material *string,
 // opens decrypts. The caller owns the plaintext.
 func (c *call) opens(x cipher, ct ciphertext) (plaintext []byte, material *string, err error) {
 	if isSymmetric(&x.key.Key) {
-		plaintext, err = c.open(ct, x.context)
-		return plaintext, aws.String(materialID(x.key.ID, ct.backing)), err
+		plaintext, err = c.open(x.key, ct, x.context)
+		return plaintext, shownMaterial(x.key, ct.backing), err
 	}
 	current, err := x.key.material()
 	if err != nil {

@@ -43,6 +43,25 @@ const (
 	KindInvalidImportToken
 	KindExpiredImportToken
 	KindIncorrectKeyMaterial
+
+	KindKeyStoreNotFound
+	KindKeyStoreNameInUse
+	KindKeyStoreHasKeys
+	KindKeyStoreState
+	KindClusterNotFound
+	KindClusterInUse
+	KindClusterNotRelated
+	KindClusterConfiguration
+	KindTrustAnchor
+	KindXksKeyInUse
+	KindXksKeyConfiguration
+	KindXksKeyNotFound
+	KindXksCredential
+	KindXksConfiguration
+	KindXksResponse
+	KindXksURIInUse
+	KindXksUnreachable
+	KindXksVPC
 )
 
 // errorTable maps each kind to AWS's name, the HTTP status and the SDK's type.
@@ -79,6 +98,28 @@ var errorTable = [...]struct {
 	KindInvalidImportToken:   {"InvalidImportTokenException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.InvalidImportTokenException{Message: m} }},
 	KindExpiredImportToken:   {"ExpiredImportTokenException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.ExpiredImportTokenException{Message: m} }},
 	KindIncorrectKeyMaterial: {"IncorrectKeyMaterialException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.IncorrectKeyMaterialException{Message: m} }},
+	KindKeyStoreNotFound:     {"CustomKeyStoreNotFoundException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.CustomKeyStoreNotFoundException{Message: m} }},
+	KindKeyStoreNameInUse:    {"CustomKeyStoreNameInUseException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.CustomKeyStoreNameInUseException{Message: m} }},
+	KindKeyStoreHasKeys:      {"CustomKeyStoreHasCMKsException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.CustomKeyStoreHasCMKsException{Message: m} }},
+	KindKeyStoreState:        {"CustomKeyStoreInvalidStateException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.CustomKeyStoreInvalidStateException{Message: m} }},
+	KindClusterNotFound:      {"CloudHsmClusterNotFoundException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.CloudHsmClusterNotFoundException{Message: m} }},
+	KindClusterInUse:         {"CloudHsmClusterInUseException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.CloudHsmClusterInUseException{Message: m} }},
+	KindClusterNotRelated:    {"CloudHsmClusterNotRelatedException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.CloudHsmClusterNotRelatedException{Message: m} }},
+	KindClusterConfiguration: {"CloudHsmClusterInvalidConfigurationException", http.StatusBadRequest, func(m *string) smithy.APIError {
+		return &types.CloudHsmClusterInvalidConfigurationException{Message: m}
+	}},
+	KindTrustAnchor:         {"IncorrectTrustAnchorException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.IncorrectTrustAnchorException{Message: m} }},
+	KindXksKeyInUse:         {"XksKeyAlreadyInUseException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.XksKeyAlreadyInUseException{Message: m} }},
+	KindXksKeyConfiguration: {"XksKeyInvalidConfigurationException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.XksKeyInvalidConfigurationException{Message: m} }},
+	KindXksKeyNotFound:      {"XksKeyNotFoundException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.XksKeyNotFoundException{Message: m} }},
+	KindXksCredential: {"XksProxyIncorrectAuthenticationCredentialException", http.StatusBadRequest, func(m *string) smithy.APIError {
+		return &types.XksProxyIncorrectAuthenticationCredentialException{Message: m}
+	}},
+	KindXksConfiguration: {"XksProxyInvalidConfigurationException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.XksProxyInvalidConfigurationException{Message: m} }},
+	KindXksResponse:      {"XksProxyInvalidResponseException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.XksProxyInvalidResponseException{Message: m} }},
+	KindXksURIInUse:      {"XksProxyUriInUseException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.XksProxyUriInUseException{Message: m} }},
+	KindXksUnreachable:   {"XksProxyUriUnreachableException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.XksProxyUriUnreachableException{Message: m} }},
+	KindXksVPC:           {"XksProxyVpcEndpointServiceNotFoundException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.XksProxyVpcEndpointServiceNotFoundException{Message: m} }},
 }
 
 // String returns the AWS name.

@@ -32,6 +32,8 @@ func (c *call) createKey(in *kms.CreateKeyInput) (*kms.CreateKeyOutput, error) {
 	word(c, "customerMasterKeySpec", in.CustomerMasterKeySpec)
 	word(c, "keyUsage", in.KeyUsage)
 	word(c, "origin", in.Origin)
+	c.text("customKeyStoreId", in.CustomKeyStoreId)
+	c.text("xksKeyId", in.XksKeyId)
 	c.tags(in.Tags)
 	if err := c.checkCreateKey(in); err != nil {
 		return nil, err
@@ -48,7 +50,12 @@ func (c *call) createKey(in *kms.CreateKeyInput) (*kms.CreateKeyOutput, error) {
 	if in.Description != nil {
 		key.Description = *in.Description
 	}
-	k, err := c.makeKey(key, func(tx store.Tx) error { return c.putTags(tx, key.ID, in.Tags) })
+	if err := c.placeKey(&key, in); err != nil {
+		return nil, err
+	}
+	k, err := c.makeKey(key, func(tx store.Tx) error {
+		return errors.Join(c.stillThere(tx, &key), c.putTags(tx, key.ID, in.Tags))
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -70,6 +77,9 @@ func (c *call) checkCreateKey(in *kms.CreateKeyInput) error {
 	if err := refuseUnsupported(in); err != nil {
 		return err
 	}
+	if err := checkPlace(in); err != nil {
+		return err
+	}
 	return checkTags(in.Tags)
 }
 
@@ -84,12 +94,8 @@ func refuseUnsupported(in *kms.CreateKeyInput) error {
 	switch {
 	case in.Policy != nil:
 		return refuse(KindUnsupported, "Key policies are not supported: a key belongs to the account's root, and grants let others use it.")
-	case in.Origin != "" && in.Origin != types.OriginTypeAwsKms && in.Origin != types.OriginTypeExternal:
-		return refuse(KindUnsupported, "Origin %s is not supported.", in.Origin)
 	case isSet(in.MultiRegion):
 		return refuse(KindUnsupported, "Multi-Region keys are not supported.")
-	case in.CustomKeyStoreId != nil || in.XksKeyId != nil:
-		return refuse(KindUnsupported, "Custom key stores are not supported.")
 	default:
 		return nil
 	}
@@ -151,8 +157,11 @@ func (c *call) makeKey(key store.Key, extra func(store.Tx) error) (*keySnapshot,
 
 // generate makes a backing key of the type that the key's spec asks for.
 func (s *Service) generate(ctx context.Context, key *store.Key, m store.Material) error {
-	token, id, label := s.config.Token, hsm.KeyID(m.Backing), fmt.Sprintf("kms/%s/%d", key.ID, m.Number)
-	var err error
+	token, err := s.tokenOf(ctx, key)
+	if err != nil {
+		return err
+	}
+	id, label := hsm.KeyID(m.Backing), fmt.Sprintf("kms/%s/%d", key.ID, m.Number)
 	switch {
 	case isSymmetric(key):
 		err = token.GenerateKey(ctx, id, label)
@@ -181,6 +190,7 @@ func (s *Service) discard(ctx context.Context, ref store.KeyRef) error {
 		if err := s.destroyMaterials(ctx, key.Materials); err != nil {
 			return err
 		}
+		s.destroyInStore(ctx, &key)
 		return tx.DeleteKey(ctx, ref.Scope, ref.ID)
 	})
 }

@@ -95,6 +95,7 @@ func (s *Service) destroy(ctx context.Context, ref store.KeyRef) error {
 		if err := s.destroyWrappingKeys(ctx, tx, &key); err != nil {
 			return err
 		}
+		s.destroyInStore(ctx, &key)
 		if err := tx.DeleteKey(ctx, ref.Scope, ref.ID); err != nil {
 			return err
 		}

@@ -61,21 +61,21 @@ func metadata(k *keySnapshot) *types.KeyMetadata {
 		CreationDate:          aws.Time(k.Created),
 		CustomerMasterKeySpec: types.CustomerMasterKeySpec(k.Spec),
 		Description:           aws.String(k.Description),
-		Enabled:               k.State == types.KeyStateEnabled,
+		Enabled:               k.EffectiveState() == types.KeyStateEnabled,
 		EncryptionAlgorithms:  encryptionAlgorithms(&k.Key),
 		SigningAlgorithms:     signingAlgorithms(&k.Key),
 		MacAlgorithms:         macAlgorithms(&k.Key),
 		KeyId:                 aws.String(k.ID),
 		KeyManager:            k.Manager,
 		KeySpec:               k.Spec,
-		KeyState:              k.State,
+		KeyState:              k.EffectiveState(),
 		KeyUsage:              k.Usage,
 		MultiRegion:           aws.Bool(k.MultiRegion),
 		Origin:                k.Origin,
 	}
 	m.KeyAgreementAlgorithms = agreementAlgorithms(&k.Key)
 	if current := k.Current(); current != nil && isSymmetric(&k.Key) {
-		m.CurrentKeyMaterialId = aws.String(materialID(k.ID, current.Backing))
+		m.CurrentKeyMaterialId = shownMaterial(k, current.Backing)
 	}
 	if current := k.Current(); current != nil && current.Import == types.ImportStateImported {
 		m.ExpirationModel = types.ExpirationModelTypeKeyMaterialDoesNotExpire
@@ -83,6 +83,7 @@ func metadata(k *keySnapshot) *types.KeyMetadata {
 			m.ExpirationModel, m.ValidTo = types.ExpirationModelTypeKeyMaterialExpires, aws.Time(current.Expires)
 		}
 	}
+	place(m, k)
 	if !k.DeletionDate.IsZero() {
 		m.DeletionDate = aws.Time(k.DeletionDate)
 	}

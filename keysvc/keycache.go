@@ -146,7 +146,7 @@ func (c *keyCache) replace(k *keySnapshot) []store.Material {
 	for _, m := range k.Materials {
 		c.byMaterial[materialRef{k.Scope, m.Backing}] = k
 	}
-	if old == nil || old.State == k.State {
+	if old == nil || old.EffectiveState() == k.EffectiveState() {
 		return nil
 	}
 	return old.Materials

@@ -98,6 +98,16 @@ var (
 // deletionColumn is the column of keys that wait for deletion.
 const deletionColumn = 2
 
+// The operations on custom key stores.
+var (
+	opCreateKeyStore     = &operation{name: "CreateCustomKeyStore", mutating: true}
+	opDescribeKeyStores  = &operation{name: "DescribeCustomKeyStores"}
+	opUpdateKeyStore     = &operation{name: "UpdateCustomKeyStore", mutating: true}
+	opDeleteKeyStore     = &operation{name: "DeleteCustomKeyStore", mutating: true}
+	opConnectKeyStore    = &operation{name: "ConnectCustomKeyStore", mutating: true}
+	opDisconnectKeyStore = &operation{name: "DisconnectCustomKeyStore", mutating: true}
+)
+
 // stateColumn is the position of a key state in states. A state that the table
 // doesn't know is treated as unavailable.
 func stateColumn(state types.KeyState) int {
@@ -121,7 +131,7 @@ func stateColumn(state types.KeyState) int {
 
 // checkState refuses an operation that the key's state doesn't admit.
 func (o *operation) checkState(k *keySnapshot) error {
-	switch o.states[stateColumn(k.State)] {
+	switch o.states[stateColumn(k.EffectiveState())] {
 	case yes:
 		return nil
 	case dis:

@@ -49,10 +49,14 @@ func (c *call) rotateKeyOnDemand(in *kms.RotateKeyOnDemandInput) (*kms.RotateKey
 	return &kms.RotateKeyOnDemandOutput{KeyId: aws.String(k.arn)}, nil
 }
 
-// checkRotatable refuses rotation of anything but symmetric keys. AWS sends no text.
+// checkRotatable refuses rotation of anything but symmetric keys, of which AWS
+// sends no text, and of keys in custom key stores.
 func checkRotatable(k *keySnapshot) error {
-	if !isSymmetric(&k.Key) {
+	switch {
+	case !isSymmetric(&k.Key):
 		return &Error{Kind: KindUnsupported}
+	case k.CustomKeyStoreID != "":
+		return refuse(KindUnsupported, "%s origin is %s which is not valid for this operation.", k.arn, k.Origin)
 	}
 	return nil
 }

@@ -23,14 +23,19 @@ type Config struct {
 	Region  string           // required: where calls go that name no region
 	Quotas  Quotas           // zero = AWS's
 	Now     func() time.Time // nil = time.Now
-	Logger  *slog.Logger     // nil = nothing is logged
+
+	// Clusters opens the tokens that custom key stores of the type AWS_CLOUDHSM
+	// use; nil = there are none.
+	Clusters Clusters
+	Logger   *slog.Logger // nil = nothing is logged
 }
 
 // Service answers the operations of AWS KMS.
 type Service struct {
-	config Config
-	cache  *keyCache
-	shapes shape.Table
+	config      Config
+	cache       *keyCache
+	connections connections
+	shapes      shape.Table
 }
 
 var (
@@ -66,4 +71,7 @@ func New(_ context.Context, config Config) (*Service, error) {
 
 // Close drops what the Service has cached and what the token has cached of its
 // keys. Operations under way must have ended.
-func (s *Service) Close() { s.cache.clear() }
+func (s *Service) Close() {
+	s.cache.clear()
+	s.connections.close()
+}

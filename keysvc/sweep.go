@@ -26,6 +26,7 @@ func (s *Service) Sweep(ctx context.Context) error {
 		err = errors.Join(err, s.sweepKey(ctx, ref))
 	}
 	err = errors.Join(err, s.sweepImports(ctx))
+	err = errors.Join(err, s.sweepConnections(ctx))
 	for _, ref := range s.cache.refs() {
 		if _, lookupErr := s.lookup(ctx, ref); !errors.Is(lookupErr, store.ErrNotFound) {
 			err = errors.Join(err, lookupErr)

@@ -6,6 +6,7 @@
 //	  pin              0600, the token's PIN, unless it comes from elsewhere
 //	  token/           SoftHSM's configuration and objects, unless another
 //	                   PKCS#11 module is used
+//	  clusters.json    the tokens that custom key stores may use, if any
 //	  keys.db          the key store, see keysvc/store/sqlite
 //	  audit/           the audit trail, see keysvc/audit
 //	  lock             held while the directory is being made

@@ -155,6 +155,7 @@ func (e *Embedded) open(ctx context.Context, o *Options, auditSync audit.Sync) e
 	e.service, err = keysvc.New(ctx, keysvc.Config{
 		Token: e.token, Store: e.store, Audit: e.audit,
 		Account: e.config.Account, Region: e.config.Region, Quotas: e.config.Quotas, Logger: o.Logger,
+		Clusters: clusters{Options{Dir: o.Dir, Logger: o.Logger}},
 	})
 	return err
 }

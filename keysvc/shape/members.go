@@ -135,11 +135,12 @@ var members = map[string]constraint{
 	"CloudHsmClusterId":      text(19, 24, `cluster-[2-7a-zA-Z]{11,16}`),
 	"TrustAnchorCertificate": length(1, 5000),
 	"KeyStorePassword":       password(7, 32, ""),
-	"XksProxyUriEndpoint":    text(10, 128, `^https://[a-zA-Z0-9.-]+$`),
-	"XksProxyUriPath":        text(10, 128, `^(/[a-zA-Z0-9\/_-]+/kms/xks/v\d{1,2})$|^(/kms/xks/v\d{1,2})$`),
-	"XksProxyConnectivity":   free,
-	"AccessKeyId":            text(20, 30, `^[A-Z2-7]+$`),
-	"RawSecretAccessKey":     password(43, 64, `^[a-zA-Z0-9\/+=]+$`),
+	// AWS has no ports and no http; package xks limits http to loopback addresses.
+	"XksProxyUriEndpoint":  text(10, 128, `^https?://[a-zA-Z0-9.-]+(:\d{1,5})?$`),
+	"XksProxyUriPath":      text(10, 128, `^(/[a-zA-Z0-9\/_-]+/kms/xks/v\d{1,2})$|^(/kms/xks/v\d{1,2})$`),
+	"XksProxyConnectivity": free,
+	"AccessKeyId":          text(20, 30, `^[A-Z2-7]+$`),
+	"RawSecretAccessKey":   password(43, 64, `^[a-zA-Z0-9\/+=]+$`),
 
 	"XksProxyVpcEndpointServiceName":   text(20, 64, `^(com|eu)\.amazonaws\.vpce\.([a-z]+-){2,3}\d+\.vpce-svc-[0-9a-z]+$`),
 	"XksProxyVpcEndpointServiceOwner":  text(12, 12, `[0-9]{12}`),

@@ -1,0 +1,128 @@
+package keysvc
+
+import (
+	"context"
+	"errors"
+
+	"github.com/kmsfs/kmsfs/hsm"
+	"github.com/kmsfs/kmsfs/keysvc/store"
+
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+)
+
+// ConnectCustomKeyStore connects a key store, so that its keys can be used. As at
+// AWS, a connection that fails is no error of the call: the key store's state is
+// FAILED then, with the reason. Unlike there, the call returns when that is known.
+func (s *Service) ConnectCustomKeyStore(ctx context.Context, in *kms.ConnectCustomKeyStoreInput, _ ...func(*kms.Options)) (*kms.ConnectCustomKeyStoreOutput, error) {
+	return serve(s, ctx, opConnectKeyStore, in, (*call).connectKeyStore)
+}
+
+func (c *call) connectKeyStore(in *kms.ConnectCustomKeyStoreInput) (*kms.ConnectCustomKeyStoreOutput, error) {
+	c.text("customKeyStoreId", in.CustomKeyStoreId)
+	if err := c.authorizeAccount(); err != nil {
+		return nil, err
+	}
+	ks, err := c.changeKeyStore(c.ctx, *in.CustomKeyStoreId, beginConnecting)
+	if err != nil || ks.Connected() {
+		return &kms.ConnectCustomKeyStoreOutput{}, err
+	}
+	state, code := types.ConnectionStateTypeConnected, types.ConnectionErrorCodeType("")
+	if err := c.connect(&ks); err != nil {
+		state, code = types.ConnectionStateTypeFailed, connectionErrorCode(err)
+		c.s.config.Logger.Warn("a custom key store can't be connected", "keyStore", ks.ID, "code", code, "error", err)
+	}
+	// The state CONNECTING doesn't outlive a caller that gives up.
+	_, err = c.changeKeyStore(context.WithoutCancel(c.ctx), ks.ID, func(_ store.Tx, now *store.KeyStore) error {
+		if now.Revision == ks.Revision && now.State == types.ConnectionStateTypeConnecting {
+			now.State, now.ErrorCode = state, code
+		}
+		return nil
+	})
+	return &kms.ConnectCustomKeyStoreOutput{}, err
+}
+
+// beginConnecting makes a key store CONNECTING, also one that a crashed process has
+// left so. A connected one stays as it is.
+func beginConnecting(_ store.Tx, ks *store.KeyStore) error {
+	switch ks.State {
+	case types.ConnectionStateTypeConnected:
+		return nil
+	case types.ConnectionStateTypeDisconnected, types.ConnectionStateTypeConnecting:
+		ks.State, ks.ErrorCode = types.ConnectionStateTypeConnecting, ""
+		ks.Revision++
+		return nil
+	}
+	return wrongConnectionState(ks)
+}
+
+func wrongConnectionState(ks *store.KeyStore) error {
+	return refuse(KindKeyStoreState, "The operation is not valid for the custom key store %s, as its connection state is %s.", ks.ID, ks.State)
+}
+
+// connect tries the connection that the keys are going to need.
+func (c *call) connect(ks *store.KeyStore) error {
+	if ks.Type == types.CustomKeyStoreTypeExternalKeyStore {
+		client, err := c.s.proxyOf(c.ctx, ks)
+		if err != nil {
+			return err
+		}
+		_, err = client.Health(c.ctx, c.proxyMetadata(nil))
+		return err
+	}
+	token, err := c.s.clusterToken(c.ctx, ks)
+	if err != nil {
+		return err
+	}
+	own, other := c.s.config.Token.Info(), token.Info()
+	if own.Module == other.Module && own.Serial == other.Serial {
+		c.s.connections.drop(ks.Ref())
+		return errOwnToken
+	}
+	return nil
+}
+
+// DisconnectCustomKeyStore disconnects a key store in every process that shares the
+// store. Its keys are unavailable from the next call on.
+func (s *Service) DisconnectCustomKeyStore(ctx context.Context, in *kms.DisconnectCustomKeyStoreInput, _ ...func(*kms.Options)) (*kms.DisconnectCustomKeyStoreOutput, error) {
+	return serve(s, ctx, opDisconnectKeyStore, in, (*call).disconnectKeyStore)
+}
+
+func (c *call) disconnectKeyStore(in *kms.DisconnectCustomKeyStoreInput) (*kms.DisconnectCustomKeyStoreOutput, error) {
+	c.text("customKeyStoreId", in.CustomKeyStoreId)
+	if err := c.authorizeAccount(); err != nil {
+		return nil, err
+	}
+	ks, err := c.changeKeyStore(c.ctx, *in.CustomKeyStoreId, func(_ store.Tx, ks *store.KeyStore) error {
+		if ks.State == types.ConnectionStateTypeDisconnected || ks.State == types.ConnectionStateTypeDisconnecting {
+			return wrongConnectionState(ks)
+		}
+		ks.State, ks.ErrorCode = types.ConnectionStateTypeDisconnected, ""
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.s.connections.drop(ks.Ref())
+	return &kms.DisconnectCustomKeyStoreOutput{}, nil
+}
+
+// errOwnToken is a cluster that is the service's own token under another name.
+var errOwnToken = errors.New("the cluster is the key service's own token")
+
+// connectionErrorCode is AWS's word for why a connection failed.
+func connectionErrorCode(err error) types.ConnectionErrorCodeType {
+	if code, ok := proxyErrorCode(err); ok {
+		return code
+	}
+	kind, _ := hsm.KindOf(err)
+	switch kind {
+	case hsm.KindPIN:
+		return types.ConnectionErrorCodeTypeInvalidCredentials
+	case hsm.KindTokenNotFound:
+		return types.ConnectionErrorCodeTypeClusterNotFound
+	case hsm.KindUnavailable, hsm.KindCanceled:
+		return types.ConnectionErrorCodeTypeNetworkErrors
+	}
+	return types.ConnectionErrorCodeTypeInternalError
+}
