@@ -153,9 +153,18 @@ func (c clusters) OpenCluster(ctx context.Context, id string, pin []byte) (hsm.T
 		return nil, err
 	}
 	defer unlock()
+	own := cluster.ownModule(&c.o)
+	if own {
+		if err := restoreTokenObjects(c.o.path(tokenDir)); err != nil {
+			return nil, err
+		}
+	}
 	token, err := pkcs11.Open(ctx, pkcs11.Config{URI: cluster.URI, Module: cluster.Module, InitArgs: cluster.InitArgs, PIN: pin, Logger: c.o.Logger})
-	if err != nil || !cluster.ownModule(&c.o) {
+	if err != nil || !own {
 		return token, err
+	}
+	if err := saveTokenObjects(c.o.path(tokenDir)); err != nil {
+		return nil, errors.Join(err, token.Close())
 	}
 	return durableToken{token, c.o.path(tokenDir)}, nil
 }
