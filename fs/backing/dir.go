@@ -1,14 +1,10 @@
 package backing
 
-import (
-	"errors"
-	"strconv"
+import "golang.org/x/sys/unix"
 
-	"golang.org/x/sys/unix"
-)
-
-// Dir is an open directory of the store (an O_PATH descriptor).
+// Dir is an open directory of the store.
 type Dir struct {
+	sys    System
 	fd     int
 	frozen bool
 }
@@ -19,8 +15,11 @@ func OpenRoot(path string) (*Dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Dir{fd: fd}, nil
+	return NewRoot(linux{}, fd), nil
 }
+
+// NewRoot returns the directory that is open as fd in sys. Close closes it.
+func NewRoot(sys System, fd int) *Dir { return &Dir{sys: sys, fd: fd} }
 
 // Freeze makes d, and what is opened below it from now on, leave every mode as it is: AsOwner widens
 // none. It must come before other use of d.
@@ -28,123 +27,81 @@ func (d *Dir) Freeze() { d.frozen = true }
 
 // OpenDir opens the directory name below d. A symbolic link gives ENOTDIR.
 func (d *Dir) OpenDir(name string) (*Dir, error) {
-	fd, err := unix.Openat(d.fd, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	fd, err := d.sys.Open(d.fd, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, err
 	}
-	return &Dir{fd: fd, frozen: d.frozen}, nil
+	return &Dir{sys: d.sys, fd: fd, frozen: d.frozen}, nil
 }
 
 // Close releases the descriptor.
-func (d *Dir) Close() error { return unix.Close(d.fd) }
+func (d *Dir) Close() error { return d.sys.Close(d.fd) }
 
 // Stat describes name below d without following a symbolic link; "" is d itself.
-func (d *Dir) Stat(name string, st *unix.Stat_t) error {
-	if name == "" {
-		return unix.Fstatat(d.fd, "", st, unix.AT_EMPTY_PATH)
-	}
-	return unix.Fstatat(d.fd, name, st, unix.AT_SYMLINK_NOFOLLOW)
+func (d *Dir) Stat(name string, st *unix.Stat_t) (err error) {
+	*st, err = d.sys.Stat(d.fd, name)
+	return err
 }
 
 // Mkdir makes a directory.
-func (d *Dir) Mkdir(name string, mode uint32) error { return unix.Mkdirat(d.fd, name, mode) }
+func (d *Dir) Mkdir(name string, mode uint32) error { return d.sys.Mkdir(d.fd, name, mode) }
 
 // Mknod makes a FIFO, socket or device node.
 func (d *Dir) Mknod(name string, mode uint32, dev int) error {
-	return unix.Mknodat(d.fd, name, mode, dev)
+	return d.sys.Mknod(d.fd, name, mode, dev)
 }
 
 // Unlink removes a name that is not a directory.
-func (d *Dir) Unlink(name string) error { return unix.Unlinkat(d.fd, name, 0) }
+func (d *Dir) Unlink(name string) error { return d.sys.Unlink(d.fd, name) }
 
 // Rmdir removes an empty directory.
-func (d *Dir) Rmdir(name string) error { return unix.Unlinkat(d.fd, name, unix.AT_REMOVEDIR) }
+func (d *Dir) Rmdir(name string) error { return d.sys.Rmdir(d.fd, name) }
 
 // Rename moves name to newName below to; flags are those of renameat2(2).
 func (d *Dir) Rename(name string, to *Dir, newName string, flags uint) error {
-	return unix.Renameat2(d.fd, name, to.fd, newName, flags)
+	return d.sys.Rename(d.fd, name, to.fd, newName, flags)
 }
 
 // Link makes newName below to another name of the file name.
 func (d *Dir) Link(name string, to *Dir, newName string) error {
-	return unix.Linkat(d.fd, name, to.fd, newName, 0)
+	return d.sys.Link(d.fd, name, to.fd, newName)
 }
 
 // Symlink makes a symbolic link with the given target.
-func (d *Dir) Symlink(target, name string) error { return unix.Symlinkat(target, d.fd, name) }
+func (d *Dir) Symlink(target, name string) error { return d.sys.Symlink(target, d.fd, name) }
 
 // Readlink returns the target of a symbolic link, at most 4095 bytes.
-func (d *Dir) Readlink(name string) (string, error) {
-	var buf [4096]byte
-	n, err := unix.Readlinkat(d.fd, name, buf[:])
-	if err != nil {
-		return "", err
-	}
-	return string(buf[:n]), nil
-}
+func (d *Dir) Readlink(name string) (string, error) { return d.sys.Readlink(d.fd, name) }
 
 // Chmod sets the permission bits of name; "" is d itself.
-func (d *Dir) Chmod(name string, mode uint32) error {
-	if name == "" {
-		return unix.Chmod(d.proc(), mode)
-	}
-	err := unix.Fchmodat(d.fd, name, mode, unix.AT_SYMLINK_NOFOLLOW)
-	if err == nil || !(errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EOPNOTSUPP)) {
-		return err
-	}
-	return d.chmodByPath(name, mode)
-}
-
-// chmodByPath serves kernels without fchmodat2(2): an O_PATH descriptor never follows a link.
-func (d *Dir) chmodByPath(name string, mode uint32) error {
-	fd, err := unix.Openat(d.fd, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	return unix.Chmod(procPath(fd), mode)
-}
+func (d *Dir) Chmod(name string, mode uint32) error { return d.sys.Chmod(d.fd, name, mode) }
 
 // Chown sets owner and group of name itself, -1 leaves one alone; "" is d itself.
-func (d *Dir) Chown(name string, uid, gid int) error {
-	return unix.Fchownat(d.fd, name, uid, gid, unix.AT_SYMLINK_NOFOLLOW|unix.AT_EMPTY_PATH)
-}
+func (d *Dir) Chown(name string, uid, gid int) error { return d.sys.Chown(d.fd, name, uid, gid) }
 
 // Utimens sets access and modification time of name itself (UTIME_OMIT and UTIME_NOW as in
 // utimensat(2)); "" is d itself.
 func (d *Dir) Utimens(name string, atime, mtime unix.Timespec) error {
-	ts := []unix.Timespec{atime, mtime}
-	if name == "" {
-		return unix.UtimesNanoAt(unix.AT_FDCWD, d.proc(), ts, 0)
-	}
-	return unix.UtimesNanoAt(d.fd, name, ts, unix.AT_SYMLINK_NOFOLLOW)
+	return d.sys.Utimens(d.fd, name, atime, mtime)
 }
 
 // Statfs describes the filesystem that holds d.
-func (d *Dir) Statfs(st *unix.Statfs_t) error { return unix.Statfs(d.proc(), st) }
+func (d *Dir) Statfs(st *unix.Statfs_t) (err error) {
+	*st, err = d.sys.Statfs(d.fd)
+	return err
+}
 
 // Sync flushes d's entries to the device.
-func (d *Dir) Sync() error {
-	return d.withReadable(unix.Fsync)
-}
+func (d *Dir) Sync() error { return d.withReadable(d.sys.Fsync) }
 
 // SyncFS flushes the whole filesystem that holds d.
-func (d *Dir) SyncFS() error {
-	return d.withReadable(unix.Syncfs)
-}
+func (d *Dir) SyncFS() error { return d.withReadable(d.sys.Syncfs) }
 
 func (d *Dir) withReadable(op func(fd int) error) error {
-	fd, err := unix.Openat(d.fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	fd, err := d.sys.Open(d.fd, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd)
+	defer d.sys.Close(fd)
 	return op(fd)
 }
-
-// proc is a path that names d whatever it is called by now.
-func (d *Dir) proc() string { return procPath(d.fd) }
-
-// procPath names a descriptor of the calling thread. /proc/self is the table of the process's first
-// thread, which may have one of its own.
-func procPath(fd int) string { return "/proc/thread-self/fd/" + strconv.Itoa(fd) }

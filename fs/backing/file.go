@@ -11,6 +11,7 @@ import (
 // File is an open regular file of the store. It implements the Store interface of package
 // envelope.
 type File struct {
+	sys      System
 	fd       int
 	readOnly bool
 	frozen   bool        // see Dir.Freeze
@@ -19,11 +20,11 @@ type File struct {
 
 // Create makes the regular file name, which must not exist, and opens it for reading and writing.
 func (d *Dir) Create(name string, mode uint32) (*File, error) {
-	fd, err := unix.Openat(d.fd, name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, mode)
+	fd, err := d.sys.Open(d.fd, name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, mode)
 	if err != nil {
 		return nil, err
 	}
-	return &File{fd: fd, frozen: d.frozen}, nil
+	return &File{sys: d.sys, fd: fd, frozen: d.frozen}, nil
 }
 
 // Open opens the regular file name, for writing too unless readOnly or the store refuses that
@@ -41,12 +42,12 @@ func (d *Dir) Open(name string, readOnly bool) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return regular(&File{fd: fd, readOnly: mode == unix.O_RDONLY, frozen: d.frozen})
+	return regular(&File{sys: d.sys, fd: fd, readOnly: mode == unix.O_RDONLY, frozen: d.frozen})
 }
 
 func (d *Dir) openRegular(name string, mode int) (fd int, err error) {
 	err = d.entryAsOwner(name, func() (err error) {
-		fd, err = unix.Openat(d.fd, name, mode|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+		fd, err = d.sys.Open(d.fd, name, mode|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 		return err
 	})
 	return fd, err
@@ -68,11 +69,11 @@ func regular(f *File) (*File, error) {
 
 // Dup returns another descriptor of the same open file.
 func (f *File) Dup() (*File, error) {
-	fd, err := unix.FcntlInt(uintptr(f.fd), unix.F_DUPFD_CLOEXEC, 0)
+	fd, err := f.sys.Dup(f.fd)
 	if err != nil {
 		return nil, err
 	}
-	return &File{fd: fd, readOnly: f.readOnly, frozen: f.frozen}, nil
+	return &File{sys: f.sys, fd: fd, readOnly: f.readOnly, frozen: f.frozen}, nil
 }
 
 // ReadOnly reports whether the file was opened for reading only.
@@ -82,7 +83,7 @@ func (f *File) ReadOnly() bool { return f.readOnly }
 func (f *File) ReadAt(p []byte, off int64) (int, error) {
 	done := 0
 	for done < len(p) {
-		n, err := unix.Pread(f.fd, p[done:], off+int64(done))
+		n, err := f.sys.Pread(f.fd, p[done:], off+int64(done))
 		switch {
 		case errors.Is(err, unix.EINTR):
 		case err != nil:
@@ -100,7 +101,7 @@ func (f *File) ReadAt(p []byte, off int64) (int, error) {
 func (f *File) WriteAt(p []byte, off int64) (int, error) {
 	done := 0
 	for done < len(p) {
-		n, err := unix.Pwrite(f.fd, p[done:], off+int64(done))
+		n, err := f.sys.Pwrite(f.fd, p[done:], off+int64(done))
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			return done, err
 		}
@@ -112,15 +113,15 @@ func (f *File) WriteAt(p []byte, off int64) (int, error) {
 }
 
 // Truncate sets the length in bytes.
-func (f *File) Truncate(size int64) error { return unix.Ftruncate(f.fd, size) }
+func (f *File) Truncate(size int64) error { return f.sys.Truncate(f.fd, size) }
 
 // Sync flushes the data, and the metadata that is needed to read it, to the device; after WantAll
 // everything else that is known of the file too.
 func (f *File) Sync() error {
 	if !f.all.Load() {
-		return unix.Fdatasync(f.fd)
+		return f.sys.Fdatasync(f.fd)
 	}
-	err := unix.Fsync(f.fd)
+	err := f.sys.Fsync(f.fd)
 	if err == nil {
 		f.all.Store(false)
 	}
@@ -144,43 +145,48 @@ func (f *File) Size() (int64, error) {
 }
 
 // Stat describes the open file, also when its last name is gone.
-func (f *File) Stat(st *unix.Stat_t) error { return unix.Fstat(f.fd, st) }
+func (f *File) Stat(st *unix.Stat_t) (err error) {
+	*st, err = f.sys.Stat(f.fd, "")
+	return err
+}
 
 // Chmod sets the permission bits.
-func (f *File) Chmod(mode uint32) error { return unix.Fchmod(f.fd, mode) }
+func (f *File) Chmod(mode uint32) error { return f.sys.Chmod(f.fd, "", mode) }
 
 // Chown sets owner and group, -1 leaves one alone.
-func (f *File) Chown(uid, gid int) error { return unix.Fchown(f.fd, uid, gid) }
+func (f *File) Chown(uid, gid int) error { return f.sys.Chown(f.fd, "", uid, gid) }
 
 // Utimens sets access and modification time as futimens(3) does.
 func (f *File) Utimens(atime, mtime unix.Timespec) error {
-	return unix.UtimesNanoAt(f.fd, "", []unix.Timespec{atime, mtime}, unix.AT_EMPTY_PATH)
+	return f.sys.Utimens(f.fd, "", atime, mtime)
 }
 
 // GetXattr reads an extended attribute into buf and returns its length.
-func (f *File) GetXattr(attr string, buf []byte) (int, error) { return unix.Fgetxattr(f.fd, attr, buf) }
+func (f *File) GetXattr(attr string, buf []byte) (int, error) {
+	return f.sys.GetXattr(f.fd, "", attr, buf)
+}
 
 // SetXattr sets an extended attribute; flags are those of fsetxattr(2).
 func (f *File) SetXattr(attr string, value []byte, flags int) error {
-	return f.asOwner(func() error { return unix.Fsetxattr(f.fd, attr, value, flags) })
+	return f.asOwner(func() error { return f.sys.SetXattr(f.fd, "", attr, value, flags) })
 }
 
 // RemoveXattr removes an extended attribute.
 func (f *File) RemoveXattr(attr string) error {
-	return f.asOwner(func() error { return unix.Fremovexattr(f.fd, attr) })
+	return f.asOwner(func() error { return f.sys.RemoveXattr(f.fd, "", attr) })
 }
 
 // ListXattr returns the names of the extended attributes.
 func (f *File) ListXattr() ([]string, error) {
-	return listXattr(func(buf []byte) (int, error) { return unix.Flistxattr(f.fd, buf) })
+	return f.sys.ListXattr(f.fd, "")
 }
 
 // Lock takes the exclusive lock of flock(2), or fails with EWOULDBLOCK when another process holds it.
-func (f *File) Lock() error { return unix.Flock(f.fd, unix.LOCK_EX|unix.LOCK_NB) }
+func (f *File) Lock() error { return f.sys.Flock(f.fd, unix.LOCK_EX|unix.LOCK_NB) }
 
 // LockShared takes the shared lock of flock(2), or fails with EWOULDBLOCK when another process holds
 // the exclusive one.
-func (f *File) LockShared() error { return unix.Flock(f.fd, unix.LOCK_SH|unix.LOCK_NB) }
+func (f *File) LockShared() error { return f.sys.Flock(f.fd, unix.LOCK_SH|unix.LOCK_NB) }
 
 // Close releases the descriptor.
-func (f *File) Close() error { return unix.Close(f.fd) }
+func (f *File) Close() error { return f.sys.Close(f.fd) }

@@ -1,11 +1,5 @@
 package backing
 
-import (
-	"os"
-
-	"golang.org/x/sys/unix"
-)
-
 // Entry is one name in a directory of the store. Type holds the S_IFMT bits, 0 when the store does
 // not tell.
 type Entry struct {
@@ -27,23 +21,7 @@ func (d *Dir) List() ([]Entry, error) {
 // Each is List for a directory of any size: use gets the entries some at a time, in a slice that is
 // its own only until it returns. An error of use ends the listing.
 func (d *Dir) Each(use func(some []Entry) error) error {
-	return d.withReadable(func(fd int) error {
-		buf := make([]byte, 64<<10)
-		var some []Entry
-		for {
-			n, err := unix.Getdents(fd, buf)
-			if err != nil {
-				return os.NewSyscallError("getdents64", err)
-			}
-			if n == 0 {
-				return nil
-			}
-			some = appendEntries(some[:0], buf[:n])
-			if err := use(some); err != nil {
-				return err
-			}
-		}
-	})
+	return d.withReadable(func(fd int) error { return d.sys.List(fd, use) })
 }
 
 // appendEntries decodes linux_dirent64 records.

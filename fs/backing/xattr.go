@@ -8,14 +8,9 @@ import (
 
 // GetXattr reads an extended attribute of name ("" is d itself) into buf and returns its length;
 // ENODATA when it is absent. A symbolic link is never followed.
-func (d *Dir) GetXattr(name, attr string, buf []byte) (int, error) {
-	var n int
-	err := d.entryAsOwner(name, func() (err error) {
-		if name == "" {
-			n, err = unix.Getxattr(d.proc(), attr, buf)
-		} else {
-			n, err = unix.Lgetxattr(d.proc()+"/"+name, attr, buf)
-		}
+func (d *Dir) GetXattr(name, attr string, buf []byte) (n int, err error) {
+	err = d.entryAsOwner(name, func() (err error) {
+		n, err = d.sys.GetXattr(d.fd, name, attr, buf)
 		return err
 	})
 	return n, err
@@ -23,33 +18,16 @@ func (d *Dir) GetXattr(name, attr string, buf []byte) (int, error) {
 
 // SetXattr sets an extended attribute of name ("" is d itself); flags are those of setxattr(2).
 func (d *Dir) SetXattr(name, attr string, value []byte, flags int) error {
-	return d.entryAsOwner(name, func() error {
-		if name == "" {
-			return unix.Setxattr(d.proc(), attr, value, flags)
-		}
-		return unix.Lsetxattr(d.proc()+"/"+name, attr, value, flags)
-	})
+	return d.entryAsOwner(name, func() error { return d.sys.SetXattr(d.fd, name, attr, value, flags) })
 }
 
 // RemoveXattr removes an extended attribute of name ("" is d itself).
 func (d *Dir) RemoveXattr(name, attr string) error {
-	return d.entryAsOwner(name, func() error {
-		if name == "" {
-			return unix.Removexattr(d.proc(), attr)
-		}
-		return unix.Lremovexattr(d.proc()+"/"+name, attr)
-	})
+	return d.entryAsOwner(name, func() error { return d.sys.RemoveXattr(d.fd, name, attr) })
 }
 
 // ListXattr returns the names of the extended attributes of name ("" is d itself).
-func (d *Dir) ListXattr(name string) ([]string, error) {
-	return listXattr(func(buf []byte) (int, error) {
-		if name == "" {
-			return unix.Listxattr(d.proc(), buf)
-		}
-		return unix.Llistxattr(d.proc()+"/"+name, buf)
-	})
-}
+func (d *Dir) ListXattr(name string) ([]string, error) { return d.sys.ListXattr(d.fd, name) }
 
 func listXattr(list func(buf []byte) (int, error)) ([]string, error) {
 	for {
