@@ -1,6 +1,9 @@
 package envelope
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // Trust says what the caller knows about how a file was last written.
 type Trust struct {
@@ -19,6 +22,10 @@ type Trust struct {
 	// before Wipe. The store may have dropped what it should have flushed and would not say so
 	// again, so the next Sync writes the whole file anew.
 	FlushFailed bool
+	// Unproven: the file is not settled, it has a lone root (Roots.Lone), and nothing says that this root was
+	// ever durable. Its whole tree is authenticated then, and KindTruncated is the answer when it is not all
+	// there: the file was never synced before the crash.
+	Unproven bool
 }
 
 // maxSequenceGap bounds how far an unauthenticated sequence may push the next one.
@@ -73,7 +80,12 @@ func (f *File) open(op string, r *Roots, t Trust) error {
 		return f.corrupt(op, NoBlock, newest.err)
 	case !t.Settled:
 		var err error
-		if chosen, other, err = f.choose(op, newest, other); err != nil {
+		if chosen, other, err = f.choose(op, newest, other, t.Unproven && r.Lone()); err != nil {
+			return err
+		}
+	}
+	if t.Unproven && !t.Settled && r.Lone() {
+		if err := f.prove(op, chosen); err != nil {
 			return err
 		}
 	}
@@ -105,8 +117,10 @@ func (c *candidate) good() bool { return c.header != nil && c.err == nil }
 
 // choose picks the root of a file that an unclean end may have left half committed: the newest whose
 // body and whatever differs from the other root's tree authenticate, else the other.
-func (f *File) choose(op string, newest, other candidate) (chosen, rest candidate, err error) {
+func (f *File) choose(op string, newest, other candidate, unproven bool) (chosen, rest candidate, err error) {
 	switch {
+	case !newest.good() && !other.good() && unproven:
+		return newest, other, newError(op, KindTruncated, f.id, fmt.Errorf("the only commit is not complete: %w", newest.err))
 	case !newest.good() && !other.good():
 		return newest, other, f.corrupt(op, NoBlock, newest.err)
 	case !newest.good():
@@ -123,6 +137,16 @@ func (f *File) choose(op string, newest, other candidate) (chosen, rest candidat
 		return other, newest, nil
 	}
 	return newest, other, err
+}
+
+// prove authenticates the whole tree of a lone root that may never have been durable.
+func (f *File) prove(op string, c candidate) error {
+	d := differ{f: f, op: op}
+	err := d.check(c.body)
+	if KindOf(err) == KindCorrupt {
+		return newError(op, KindTruncated, f.id, fmt.Errorf("the only commit is not complete: %w", err))
+	}
+	return err
 }
 
 // highestSequence returns the highest sequence in either slot that is plausible beside good, which

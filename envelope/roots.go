@@ -66,6 +66,9 @@ func (r *Roots) chooseNewest(op string) error {
 	a, b := &r.slots[0], &r.slots[1]
 	switch {
 	case a.header == nil && b.header == nil:
+		if a.blank() {
+			r.newest = 1
+		}
 		return r.noRoot(op)
 	case a.header == nil, b.header != nil && b.header.newer(a.header):
 		r.newest = 1
@@ -75,8 +78,15 @@ func (r *Roots) chooseNewest(op string) error {
 	return nil
 }
 
+// ErrLoneRoot is in the chain of the error of ReadRoots for a file of which one root page was ever written,
+// and that one is damaged.
+var ErrLoneRoot = errors.New("the only root page that was ever written is damaged")
+
 // noRoot returns the error for a store without a usable root page.
 func (r *Roots) noRoot(op string) error {
+	if one, other := &r.slots[r.newest], &r.slots[1-r.newest]; one.kind == KindCorrupt && other.blank() {
+		return newError(op, KindCorrupt, FileID{}, fmt.Errorf("%w: %w", ErrLoneRoot, one.err))
+	}
 	worst := newError(op, KindTruncated, FileID{}, errors.New("header was never written"))
 	for i := range r.slots {
 		s := &r.slots[i]
@@ -86,6 +96,13 @@ func (r *Roots) noRoot(op string) error {
 	}
 	return worst
 }
+
+// blank reports whether the slot was never written.
+func (s *rootSlot) blank() bool { return s.header == nil && s.err == nil }
+
+// Lone reports whether only one root page was ever written: no commit was made after a flush of the file,
+// if there was one.
+func (r *Roots) Lone() bool { return r.slots[1-r.newest].blank() }
 
 // Newest returns the header of the newest root page that parses: the highest sequence, then the
 // highest revision.

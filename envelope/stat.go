@@ -54,14 +54,23 @@ type Hint struct {
 	Sequence uint64 // commit that the size belongs to
 	MountID  uint64 // mount that wrote it
 	Size     uint64 // bytes
+	Durable  bool   // a commit of the file was durable when it was written
 }
 
-// SealHint encodes a hint: version u8, file id, sequence u64, mount id u64, then tag and sealed size.
-// All zeros after Wipe.
+// hintDurable is the bit of a hint's sequence that says Durable.
+const hintDurable = 1 << 63
+
+// SealHint encodes a hint that is not Durable: version u8, file id, sequence u64, mount id u64, then tag
+// and sealed size. All zeros after Wipe.
 func (v *Volume) SealHint(id FileID, seq, mountID, size uint64) []byte {
 	fixed := hintHeader(Hint{FileID: id, Sequence: seq, MountID: mountID})
 	sealed := v.sealSize(append([]byte{statHint}, fixed...), size)
 	return append(fixed, sealed[:]...)
+}
+
+// SealDurableHint is SealHint for a file of which a commit is durable: Durable.
+func (v *Volume) SealDurableHint(id FileID, seq, mountID, size uint64) []byte {
+	return v.SealHint(id, seq|hintDurable, mountID, size)
 }
 
 // OpenHint decodes a hint. KindUnsupported for another version, KindCorrupt for what this volume
@@ -80,6 +89,7 @@ func (v *Volume) OpenHint(b []byte) (Hint, error) {
 		MountID:  binary.LittleEndian.Uint64(b[25:]),
 	}
 	var err error
+	h.Durable, h.Sequence = h.Sequence&hintDurable != 0, h.Sequence&^uint64(hintDurable)
 	h.Size, err = v.openSize(op, append([]byte{statHint}, b[:hintFixedSize]...), b[hintFixedSize:])
 	if err != nil {
 		return Hint{}, err

@@ -109,7 +109,12 @@ func checkHintVector(v *vector) {
 		v.same("sequence", h.Sequence)
 		v.same("mount-id", h.MountID)
 		v.same("size", h.Size)
-		if b := v.volume().SealHint(h.FileID, h.Sequence, h.MountID, h.Size); string(b) != string(v.body) {
+		seal := v.volume().SealHint
+		if h.Durable {
+			v.same("durable", h.Durable)
+			seal = v.volume().SealDurableHint
+		}
+		if b := seal(h.FileID, h.Sequence, h.MountID, h.Size); string(b) != string(v.body) {
 			v.t.Errorf("seals to %x", b)
 		}
 	}

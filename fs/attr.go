@@ -151,7 +151,7 @@ func (s *fileSystem) hintedSize(in *inode, d *backing.Dir, name string) (int64, 
 	if err != nil || !s.vol.believable(h.MountID) {
 		return 0, errNoHint
 	}
-	in.file.hinted = int64(h.Size)
+	in.file.hinted, in.file.proven = int64(h.Size), h.Durable
 	return int64(h.Size), nil
 }
 

@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -46,14 +47,24 @@ func (s *fileSystem) settle(in *inode, of *openFile) {
 	size := of.file.Size()
 	in.file.size, in.file.sizeKnown = size, true
 	s.sizes.drop(in.ino)
-	if size != in.file.hinted {
-		seq, _ := of.file.State()
-		if err := of.store.SetXattr(hintAttr, s.vol.crypto.SealHint(in.file.id, seq, s.vol.mountID, uint64(size)), 0); err == nil {
-			in.file.hinted = size
-		}
-	}
+	s.hint(in, of, size)
 	if err := of.store.Utimens(unix.Timespec{Nsec: unix.UTIME_OMIT}, *of.mtime.Load()); err != nil {
 		s.log.Warn("modification time not kept", "file", in.file.id.String(), "err", err)
+	}
+}
+
+// hint keeps the store's copy of the size, and the word that a commit of the file is durable; in.mu is held.
+func (s *fileSystem) hint(in *inode, of *openFile, size int64) {
+	seq, durable := of.file.State()
+	seal, proven := s.vol.crypto.SealHint, durable != 0
+	if size == in.file.hinted && (in.file.proven || !proven) {
+		return
+	}
+	if proven {
+		seal = s.vol.crypto.SealDurableHint
+	}
+	if err := of.store.SetXattr(hintAttr, seal(in.file.id, seq, s.vol.mountID, uint64(size)), 0); err == nil {
+		in.file.hinted, in.file.proven = size, proven
 	}
 }
 
@@ -87,15 +98,11 @@ func (c *committer) closed(in *inode) {
 	c.mu.Unlock()
 }
 
-// inUse returns the files whose keys are held.
+// inUse returns the files whose keys are held, in the order in which they became known.
 func (c *committer) inUse() []*inode {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	out := make([]*inode, 0, len(c.open))
-	for in := range c.open {
-		out = append(out, in)
-	}
-	return out
+	return slices.SortedFunc(maps.Keys(c.open), olderInode)
 }
 
 // run commits until finish is called.

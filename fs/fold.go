@@ -2,6 +2,8 @@ package fs
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -72,6 +74,7 @@ func (q *foldQueue) takeDropping() []*inode {
 			out = append(out, in)
 		}
 	}
+	slices.SortFunc(out, olderInode)
 	return out
 }
 
@@ -105,13 +108,7 @@ func (s *fileSystem) dropOldSlots(in *inode) error {
 	if len(t.Slots) == len(in.file.slots.Slots) {
 		return nil
 	}
-	if err := s.stage(in, d.Dir, p.store, t); err != nil {
-		return err
-	}
-	if of := in.open.Load(); of != nil {
-		s.foldInto(in, of)
-	}
-	return nil
+	return s.stage(in, d.Dir, p.store, t)
 }
 
 // lostName turns the error for an inode without a name into none: its slots went with it.
@@ -132,14 +129,14 @@ func (s *fileSystem) foldAll() error {
 		return nil
 	}
 	defer s.unpinAll(staged)
-	closes := closesOf(staged)
+	before := stateOf(staged)
 	if err := s.vol.root.SyncFS(); err != nil {
 		s.requeue(staged)
 		return err
 	}
 	var done []*inode
-	for in := range staged {
-		err := s.fold(in, closes[in])
+	for _, in := range slices.SortedFunc(maps.Keys(staged), olderInode) {
+		err := s.fold(in, before[in])
 		if errors.Is(err, errInUse) {
 			s.folds.add(in)
 			continue
@@ -161,17 +158,24 @@ func (s *fileSystem) foldAll() error {
 	return nil
 }
 
-// closesOf counts the last closes of files before a flush: what was closed since was written since,
-// and its newest root may not be durable.
-func closesOf(staged map[*inode]bool) map[*inode]uint64 {
-	out := make(map[*inode]uint64, len(staged))
+// foldState is what a file was before a flush. What was closed since was written since, and its newest
+// root may not be durable; what got another slot table since has names that may not be.
+type foldState struct {
+	closes  uint64
+	version uint32
+}
+
+func stateOf(staged map[*inode]bool) map[*inode]foldState {
+	out := make(map[*inode]foldState, len(staged))
 	for in := range staged {
 		in.mu.Lock()
-		out[in] = in.file.closes
+		out[in] = in.file.foldState()
 		in.mu.Unlock()
 	}
 	return out
 }
+
+func (f *fileState) foldState() foldState { return foldState{f.closes, f.slots.Version} }
 
 func (s *fileSystem) unpinAll(staged map[*inode]bool) {
 	for in := range staged {
@@ -186,7 +190,7 @@ func (s *fileSystem) requeue(staged map[*inode]bool) {
 }
 
 // fold writes the slot table of one file into its header.
-func (s *fileSystem) fold(in *inode, closes uint64) error {
+func (s *fileSystem) fold(in *inode, before foldState) error {
 	p, d, done, err := s.locate(in)
 	if err != nil {
 		return lostName(err)
@@ -194,7 +198,7 @@ func (s *fileSystem) fold(in *inode, closes uint64) error {
 	defer done()
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.file.closes != closes {
+	if in.open.Load() != nil || in.file.foldState() != before {
 		return errInUse
 	}
 	if err := s.loadSlots(in, d.Dir, p.store); err != nil {
@@ -205,13 +209,6 @@ func (s *fileSystem) fold(in *inode, closes uint64) error {
 	if err != nil {
 		return err
 	}
-	if of := in.open.Load(); of != nil {
-		if err := of.file.SetSlotArea(area); err != nil {
-			return err
-		}
-		in.file.slots = t
-		return errInUse
-	}
 	if err := s.foldClosed(in, d, p.store, area); err != nil {
 		return err
 	}
@@ -219,9 +216,9 @@ func (s *fileSystem) fold(in *inode, closes uint64) error {
 	return nil
 }
 
-// errInUse leaves the attribute of a file in use alone. Its slots go into each root page from the
-// next commit on, but the durable root, which a power loss may bring back, has the old ones until
-// the file is flushed.
+// errInUse leaves a file in use alone: a commit of it is not ordered after the changes of names that its
+// slots belong to. A root page that reaches the device before them, without the slot of a name that is
+// then still there, would cost the file.
 var errInUse = errors.New("the file is in use")
 
 func (s *fileSystem) foldClosed(in *inode, d *dirHandle, name string, area []byte) error {

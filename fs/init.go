@@ -122,13 +122,8 @@ func (o *InitOptions) derive(ctx context.Context, vf *envelope.VolumeFile, plain
 	return envelope.NewVolume(o.VolumeID, vk)
 }
 
-// writeVolume makes the directory if need be and writes identity and volume file. The volume file
-// comes last: without it there is no volume.
+// writeVolume makes the directory if need be and the volume in it.
 func writeVolume(path string, vf *envelope.VolumeFile, crypto *envelope.Volume) error {
-	content, err := vf.Marshal(crypto)
-	if err != nil {
-		return err
-	}
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return err
 	}
@@ -137,6 +132,19 @@ func writeVolume(path string, vf *envelope.VolumeFile, crypto *envelope.Volume) 
 		return err
 	}
 	defer root.Close()
+	if err := writeVolumeIn(root, vf, crypto); err != nil {
+		return err
+	}
+	return syncParents(path)
+}
+
+// writeVolumeIn writes identity, mount states and volume file. The volume file comes last: without it
+// there is no volume.
+func writeVolumeIn(root *backing.Dir, vf *envelope.VolumeFile, crypto *envelope.Volume) error {
+	content, err := vf.Marshal(crypto)
+	if err != nil {
+		return err
+	}
 	if err := root.Symlink(crypto.SealDir(envelope.DirID{}, "", envelope.NewDirID()), dirLink); err != nil {
 		return err
 	}
@@ -147,9 +155,8 @@ func writeVolume(path string, vf *envelope.VolumeFile, crypto *envelope.Volume) 
 	if err != nil {
 		root.Unlink(envelope.MountsFile)
 		root.Unlink(dirLink)
-		return err
 	}
-	return syncParents(path)
+	return err
 }
 
 // syncParents makes the directory's own name durable.

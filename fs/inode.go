@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"cmp"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,6 +50,7 @@ type fileState struct {
 	size      int64
 	sizeKnown bool
 	hinted    int64  // size that the hint in the store says, -1 when unknown
+	proven    bool   // the hint in the store says that a commit of the file is durable
 	changes   uint64 // count of changes of names, plus one, that its last fsync has made durable
 	closes    uint64 // counts last closes: roots read before one are stale after it
 
@@ -101,6 +103,10 @@ func (in *inode) borrow() (of *openFile, done func()) {
 	}
 	return of, of.users.RUnlock
 }
+
+// olderInode orders inodes by when they became known, so that what is done to many of them is done in one
+// order every time.
+func olderInode(a, b *inode) int { return cmp.Compare(a.id, b.id) }
 
 func (in *inode) isDir() bool     { return in.kind == unix.S_IFDIR }
 func (in *inode) isRegular() bool { return in.kind == unix.S_IFREG }

@@ -64,6 +64,11 @@ func (s *fileSystem) enter(d *dirHandle, p place, out *fuse.EntryOut) (*inode, e
 func (s *fileSystem) enterStat(d *dirHandle, p place, st *unix.Stat_t, out *fuse.EntryOut) (*inode, error) {
 	var id envelope.DirID
 	var sub *backing.Dir
+	if st.Mode&unix.S_IFMT == unix.S_IFLNK && s.finishLinkMove(d.Dir, p) {
+		if err := d.Stat(p.store, st); err != nil {
+			return nil, err
+		}
+	}
 	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
 		var err error
 		if id, sub, err = s.identify(d, p, st); err != nil {
@@ -166,11 +171,25 @@ func (s *fileSystem) healDir(sub *backing.Dir, p place) (envelope.DirID, error) 
 		path, _ := s.tree.path(p.dir, p.name)
 		return envelope.DirID{}, rejected("lookup", path, "the directory's identity (kmsfs.dir) is missing")
 	}
-	id := envelope.NewDirID()
+	id, kept := s.keptIdentity(sub, p)
+	if !kept {
+		id = envelope.NewDirID()
+	}
 	if s.vol.ro {
 		return id, nil
 	}
 	return id, sub.Symlink(s.vol.crypto.SealDir(p.dir.dirID, p.name, id), dirLink)
+}
+
+// keptIdentity is the identity that keepIdentity has saved, if it belongs here.
+func (s *fileSystem) keptIdentity(sub *backing.Dir, p place) (envelope.DirID, bool) {
+	var buf [256]byte
+	n, err := sub.GetXattr("", dirAttr, buf[:])
+	if err != nil {
+		return envelope.DirID{}, false
+	}
+	id, err := s.vol.crypto.OpenDir(p.dir.dirID, p.name, string(buf[:n]))
+	return id, err == nil
 }
 
 // Forget implements fuse.RawFileSystem.

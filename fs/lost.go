@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"syscall"
 	"time"
 
@@ -13,30 +14,35 @@ import (
 	"github.com/kmsfs/kmsfs/fs/backing"
 )
 
-// errNeverWritten: a header could not be read because a crash came before it. The file was made and
-// never fsynced, and the store kept its name only. Other filesystems show such a file as empty.
-var errNeverWritten = errors.New("the file was never written before a crash")
+// errNeverWritten: a file cannot be read because a crash came before its first fsync. The store kept its
+// name, and of its content not all. Other filesystems show such a file as empty or cut off.
+var errNeverWritten = errors.New("the file was never synced before a crash")
 
-// readRoots reads the root pages of a file. A header that is not there is errNeverWritten after a
-// crash; on a volume whose mounts all ended cleanly, or on a file that one of these has written, it
-// is an attack or a fault.
+// readRoots reads the root pages of a file. A header that is not there, or damaged when it is the only one
+// that was ever written, is errNeverWritten after a crash; on a volume whose mounts all ended cleanly, or on
+// a file of which a commit was durable, it is an attack or a fault.
 func (v *volume) readRoots(f *backing.File) (*envelope.Roots, error) {
 	roots, err := envelope.ReadRoots(f)
-	if envelope.KindOf(err) != envelope.KindTruncated || !v.mounts.AnyUnclean() || v.hinted(f) {
+	if err == nil || envelope.KindOf(err) != envelope.KindTruncated && !errors.Is(err, envelope.ErrLoneRoot) {
+		return roots, err
+	}
+	blank := envelope.KindOf(err) == envelope.KindTruncated
+	if !v.mounts.AnyUnclean() || v.proven(f, !blank) {
 		return roots, err
 	}
 	return nil, fmt.Errorf("%w: %w", errNeverWritten, err)
 }
 
-// hinted reports whether a mount that is live or ended cleanly has committed the file.
-func (v *volume) hinted(f *backing.File) bool {
+// proven reports whether a commit of the file was durable once: it says so itself, or a mount that is live
+// or ended cleanly has made one. Where the store has no attributes to say so in, the answer is mute.
+func (v *volume) proven(f *backing.File, mute bool) bool {
 	var buf [256]byte
 	n, err := f.GetXattr(hintAttr, buf[:])
 	if err != nil {
-		return false
+		return mute && noXattrs(err)
 	}
 	h, err := v.crypto.OpenHint(buf[:n])
-	return err == nil && v.believable(h.MountID)
+	return err == nil && (h.Durable || v.believable(h.MountID))
 }
 
 func neverWritten(err error) bool { return errors.Is(err, errNeverWritten) }
@@ -64,7 +70,10 @@ func (s *fileSystem) renew(in *inode) error {
 	if err := s.makeEmpty(d, places[0], temp, k); err != nil {
 		return err
 	}
-	s.log.Warn("file was never written before a crash: it is empty", "volume", s.vol.id.String(), "path", paths[0])
+	if err := s.keepRemains(d, places[0]); err != nil {
+		return err
+	}
+	s.log.Warn("file was never synced before a crash: it is empty", "volume", s.vol.id.String(), "path", paths[0])
 	return s.putInPlace(in, d, temp, places)
 }
 
@@ -122,6 +131,20 @@ func (s *fileSystem) putInPlace(in *inode, d *dirHandle, temp string, places []p
 	return nil
 }
 
+// maxRemains is the size in the store, in bytes, up to which what is left of a file is not worth keeping.
+const maxRemains = 2 * envelope.PageSize
+
+// keepRemains gives what is left of a larger file another name in the store, for who wants to save parts.
+func (s *fileSystem) keepRemains(d *dirHandle, p place) error {
+	var st unix.Stat_t
+	if err := d.Stat(p.store, &st); err != nil || st.Size <= maxRemains {
+		return err
+	}
+	name := lostPrefix + strings.TrimPrefix(tempName(), tempPrefix)
+	s.log.Warn("what is left of it was kept", "store-name", name)
+	return d.Link(p.store, d.Dir, name)
+}
+
 // linkOver puts a link to temp in the place p of in.
 func (s *fileSystem) linkOver(in *inode, d *dirHandle, temp string, p place) error {
 	to, err := s.dir(p.dir)
@@ -147,11 +170,25 @@ func (s *fileSystem) linkOver(in *inode, d *dirHandle, temp string, p place) err
 // openNeverWritten opens a file that was never written. A mount that only reads shows it as empty
 // and leaves the store alone; it asks the key service all the same.
 func (s *fileSystem) openNeverWritten(in *inode) (again bool, err error) {
-	if !s.vol.ro {
-		err := s.renew(in)
-		return err == nil, err
+	in.mu.Lock()
+	told := in.file.sizeKnown && in.file.size != 0
+	in.mu.Unlock()
+	switch {
+	case s.vol.ro && told:
+		s.sizes.put(in.ino, 0)
+		s.tree.giveUp(in)
+		return false, syscall.ESTALE
+	case s.vol.ro:
+		return false, s.openNothing(in)
 	}
-	return false, s.openNothing(in)
+	if err := s.renew(in); err != nil {
+		return false, err
+	}
+	if told {
+		s.tree.giveUp(in)
+		return false, syscall.ESTALE
+	}
+	return true, nil
 }
 
 func (s *fileSystem) openNothing(in *inode) error {

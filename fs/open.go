@@ -3,6 +3,7 @@ package fs
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"runtime"
 	"slices"
 	"syscall"
@@ -91,6 +92,9 @@ func (s *fileSystem) tryAcquire(in *inode, writer bool) (again bool, err error) 
 			return true, nil
 		}
 		again, err = s.hold(in, c, key, writer)
+	}
+	if neverWritten(err) {
+		return s.openNeverWritten(in)
 	}
 	return false, err
 }
@@ -217,7 +221,12 @@ func (s *fileSystem) hold(in *inode, c *candidate, key *envelope.DataKey, writer
 
 // openHeld opens the file with its key; in.mu is held.
 func (s *fileSystem) openHeld(in *inode, c *candidate, key *envelope.DataKey) (*openFile, error) {
-	file, err := envelope.OpenFile(s.fileOptions(c.store, key), c.head.roots, s.vol.trust(c.head.roots, &in.file))
+	trust := s.vol.trust(c.head.roots, &in.file)
+	trust.Unproven = !trust.Settled && c.head.roots.Lone() && !s.vol.proven(c.store, true)
+	file, err := envelope.OpenFile(s.fileOptions(c.store, key), c.head.roots, trust)
+	if trust.Unproven && envelope.KindOf(err) == envelope.KindTruncated {
+		return nil, fmt.Errorf("%w: %w", errNeverWritten, err)
+	}
 	if err != nil {
 		return nil, s.openFailed(in, err)
 	}
@@ -241,24 +250,10 @@ func (s *fileSystem) openHeld(in *inode, c *candidate, key *envelope.DataKey) (*
 	in.open.Store(of)
 	s.tree.pin(in)
 	s.committer.opened(in)
-	s.foldInto(in, of)
+	if in.file.staged && !s.vol.ro && !of.store.ReadOnly() {
+		s.folds.add(in)
+	}
 	return of, nil
-}
-
-// foldInto moves staged key slots into the header, which goes out with the next commit. Until then
-// the attribute serves, so a failure loses nothing. in.mu is held.
-func (s *fileSystem) foldInto(in *inode, of *openFile) {
-	if !in.file.staged || s.vol.ro || of.store.ReadOnly() {
-		return
-	}
-	s.folds.add(in)
-	area, err := s.vol.crypto.SealSlots(in.file.id, in.file.slots)
-	if err == nil {
-		err = of.file.SetSlotArea(area)
-	}
-	if err != nil {
-		s.log.Warn("staged key slots stay in the attribute", "file", in.file.id.String(), "err", err)
-	}
 }
 
 // openFailed logs what a wrong key or a damaged file means.
@@ -287,9 +282,7 @@ func (s *fileSystem) wrongHint(in *inode, c *candidate, size int64) error {
 	if s.vol.ro || c.store.SetXattr(hintAttr, hint, 0) != nil {
 		s.sizes.put(in.ino, size)
 	}
-	s.tree.mu.Lock()
-	s.tree.detach(in)
-	s.tree.mu.Unlock()
+	s.tree.giveUp(in)
 	return syscall.ESTALE
 }
 

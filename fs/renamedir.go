@@ -82,9 +82,6 @@ func (m *move) logDirs(undo *[]func()) error {
 			return err
 		}
 	}
-	if err := m.s.payOwed(); err != nil {
-		return err
-	}
 	seq, err := m.s.renames.append(m.s.vol.root, e)
 	if err != nil {
 		return err
@@ -175,7 +172,7 @@ func ownNames(entries []backing.Entry) ([]string, error) {
 		long, companion := strings.CutSuffix(e.Name, longNameSuffix)
 		switch {
 		case e.Name == dirLink || e.Name == dirLinkNew:
-		case strings.HasPrefix(e.Name, tempPrefix):
+		case leftover(e.Name):
 			names = append(names, e.Name)
 		case companion && strings.HasPrefix(long, longPrefix) && !there[long]:
 			names = append(names, e.Name)
@@ -184,6 +181,12 @@ func ownNames(entries []backing.Entry) ([]string, error) {
 		}
 	}
 	return append(names, dirLinkNew, dirLink), nil
+}
+
+// leftover reports whether a name in the store is what a crash has left, of use to nobody but for saving
+// parts of it.
+func leftover(store string) bool {
+	return strings.HasPrefix(store, tempPrefix) || strings.HasPrefix(store, lostPrefix) || strings.HasPrefix(store, movedPrefix)
 }
 
 // overDir renames a directory over an empty one, whose identity has to go first: the store takes
@@ -215,6 +218,9 @@ func (s *fileSystem) clearIdentity(in *inode) error {
 		return err
 	}
 	return sub.AsOwner(func() error {
+		if err := keepIdentity(in, sub.Dir); err != nil {
+			return err
+		}
 		for _, name := range names {
 			if err := sub.Unlink(name); err != nil && !errors.Is(err, syscall.ENOENT) {
 				return err
@@ -222,6 +228,22 @@ func (s *fileSystem) clearIdentity(in *inode) error {
 		}
 		return nil
 	})
+}
+
+// keepIdentity copies the identity of a directory that is about to be removed into an attribute: if a crash
+// keeps the directory, the user's attributes, which are sealed for that identity, are readable still.
+func keepIdentity(in *inode, sub *backing.Dir) error {
+	if in.xattrs.Load() == xattrNone {
+		return nil
+	}
+	target, err := sub.Readlink(dirLink)
+	if err == nil {
+		err = sub.SetXattr("", dirAttr, []byte(target), 0)
+	}
+	if noXattrs(err) || errors.Is(err, syscall.ENOENT) {
+		return nil
+	}
+	return err
 }
 
 // restoreIdentity puts back what clearIdentity removed.

@@ -189,7 +189,13 @@ func (s *fileSystem) settleSlots(in *inode) error {
 	if of == nil {
 		return nil
 	}
-	s.foldInto(in, of)
+	area, err := s.vol.crypto.SealSlots(in.file.id, in.file.slots)
+	if err == nil {
+		err = of.setSlots(area)
+	}
+	if err != nil {
+		return err
+	}
 	return s.sync(in, of)
 }
 

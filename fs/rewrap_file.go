@@ -238,9 +238,6 @@ func (r *rewrap) put(in *inode, p *rewrapPlan) (again bool, err error) {
 			return err
 		}
 		r.s.folds.add(in)
-		if of := in.open.Load(); of != nil {
-			r.s.foldInto(in, of)
-		}
 		return nil
 	})
 	return again, err

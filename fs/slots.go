@@ -133,10 +133,11 @@ func noXattrs(err error) bool {
 		errors.Is(err, syscall.E2BIG) || errors.Is(err, syscall.ERANGE)
 }
 
-// rewriteHeader puts a slot table into the header of a file; in.mu is held.
+// rewriteHeader puts a slot table into the header of a file, after the changes of names that it reflects
+// are durable; in.mu is held.
 func (s *fileSystem) rewriteHeader(in *inode, d *backing.Dir, name string, area []byte) error {
 	if of := in.open.Load(); of != nil {
-		if err := of.file.SetSlotArea(area); err != nil {
+		if err := of.setSlots(area); err != nil {
 			return err
 		}
 		return of.file.Sync()
@@ -146,6 +147,7 @@ func (s *fileSystem) rewriteHeader(in *inode, d *backing.Dir, name string, area 
 		return err
 	}
 	defer f.Close()
+	f.WantAll()
 	if err := f.Sync(); err != nil {
 		return err
 	}
@@ -162,6 +164,16 @@ func (s *fileSystem) rewriteHeader(in *inode, d *backing.Dir, name string, area 
 		return err
 	}
 	return f.Sync()
+}
+
+// setSlots gives the next commit another slot area. A commit is not ordered after the changes of names
+// that the area reflects, so these are flushed first.
+func (of *openFile) setSlots(area []byte) error {
+	of.store.WantAll()
+	if err := of.store.Sync(); err != nil {
+		return err
+	}
+	return of.file.SetSlotArea(area)
 }
 
 // loadSlots makes in.file.slots current for a file that may be closed; in.mu is held.

@@ -17,7 +17,10 @@ const (
 	dirLinkNew     = "kmsfs.dir.new" // the same for the place that it is being moved to
 	longNameSuffix = ".name"         // beside a long name: a symbolic link to the whole encrypted name
 	tempPrefix     = "kmsfs.tmp-"    // being made; renamed to its final name
+	movedPrefix    = "kmsfs.moved."  // a symbolic link for a place that another is being renamed to
+	lostPrefix     = "kmsfs.lost-"   // what is left of a file that was never synced before a crash
 	slotsAttr      = "user.kmsfs.slots"
+	dirAttr        = "user.kmsfs.dir" // copy of dirLink in a directory that is being removed
 	hintAttr       = "user.kmsfs.hint"
 	xattrPrefix    = "user.kmsfs.x."
 )

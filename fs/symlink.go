@@ -3,11 +3,14 @@ package fs
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
+	"strings"
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 
+	"github.com/kmsfs/kmsfs/envelope"
 	"github.com/kmsfs/kmsfs/fs/backing"
 )
 
@@ -48,45 +51,64 @@ func (s *fileSystem) Readlink(_ <-chan struct{}, header *fuse.InHeader) ([]byte,
 	return []byte(target), status(err)
 }
 
-// readlink opens the target of the link at p. One that was sealed for another place was put there
-// behind the mount's back.
+// readlink opens the target of the link at p. One that was sealed for another place is either being
+// renamed, or was put there behind the mount's back.
 func (s *fileSystem) readlink(d *backing.Dir, p place) (string, error) {
-	sealed, err := d.Readlink(p.store)
+	target, err := s.targetAt(d, p, p.store)
+	if err == nil || errors.As(err, new(syscall.Errno)) {
+		return target, err
+	}
+	if next, nextErr := s.targetAt(d, p, movedName(p)); nextErr == nil {
+		return next, nil
+	}
+	path, _ := s.tree.path(p.dir, p.name)
+	s.log.Warn("symbolic link does not belong here", "volume", s.vol.id.String(), "path", path, "cause", err)
+	return "", rejected("readlink", path, err.Error())
+}
+
+// targetAt opens the target for p of the link that is called as in the store.
+func (s *fileSystem) targetAt(d *backing.Dir, p place, as string) (string, error) {
+	sealed, err := d.Readlink(as)
 	if err != nil {
 		return "", err
 	}
-	target, err := s.vol.crypto.OpenSymlink(p.dir.dirID, p.name, sealed)
-	if err != nil {
-		path, _ := s.tree.path(p.dir, p.name)
-		s.log.Warn("symbolic link does not belong here", "volume", s.vol.id.String(), "path", path, "cause", err)
-		return "", rejected("readlink", path, err.Error())
-	}
-	return target, nil
+	return s.vol.crypto.OpenSymlink(p.dir.dirID, p.name, sealed)
 }
 
-// moveSymlink seals the target for the new place, puts that link there and removes the old one. A
-// crash in between leaves both names.
+// movedName is where the link that belongs at p waits while an older one is renamed to p.
+func movedName(p place) string {
+	return movedPrefix + strings.TrimPrefix(envelope.LongName(p.store), longPrefix)
+}
+
+// finishLinkMove puts the link that waits for p into its place, if the one there is of another. A crash
+// came in between.
+func (s *fileSystem) finishLinkMove(d *backing.Dir, p place) (moved bool) {
+	if s.vol.ro || !s.vol.mounts.AnyUnclean() {
+		return false
+	}
+	if _, err := s.targetAt(d, p, p.store); err == nil || errors.As(err, new(syscall.Errno)) {
+		return false
+	}
+	if _, err := s.targetAt(d, p, movedName(p)); err != nil {
+		return false
+	}
+	return keepTime(d, func() error { return d.Rename(movedName(p), d, p.store, 0) }) == nil
+}
+
+// moveSymlink renames a link: the one that belongs at the new place is made beside it, the old one is
+// renamed there, which is the moment of the rename, and then replaced. A crash in between leaves one name,
+// and at the new place both links, of which one fits.
 func (m *move) moveSymlink() error {
 	target, err := m.s.readlink(m.fd.Dir, m.from)
 	if err != nil {
 		return err
 	}
-	temp := tempName()
-	if err := m.s.symlink(m.td, m.to, target, temp); err != nil {
+	if err := m.stageLink(target); err != nil {
 		return err
 	}
-	if err := m.likeOld(temp); err != nil {
-		m.td.Unlink(temp)
-		return err
-	}
-	return m.replaceSymlink(temp)
-}
-
-// replaceSymlink puts the new link in place of what is at to and removes the old one.
-func (m *move) replaceSymlink(temp string) error {
 	m.dstLast = m.lastName()
-	if err := m.swapSymlink(temp); err != nil {
-		m.dstLast.close()
+	if err := m.swapSymlink(); err != nil {
+		m.td.Unlink(movedName(m.to))
 		return err
 	}
 	if m.dst != nil && m.dstLast == nil && m.dst.isRegular() {
@@ -95,26 +117,44 @@ func (m *move) replaceSymlink(temp string) error {
 	return nil
 }
 
+// stageLink makes the link for the new place, like the old one.
+func (m *move) stageLink(target string) error {
+	next := movedName(m.to)
+	if err := m.td.Unlink(next); err != nil && !errors.Is(err, syscall.ENOENT) {
+		return err
+	}
+	err := m.s.symlink(m.td, m.to, target, next)
+	if err == nil {
+		err = m.likeOld(next)
+	}
+	if err != nil {
+		m.td.Unlink(next)
+	}
+	return err
+}
+
 // swapSymlink changes the names in the store and in memory as one step.
-func (m *move) swapSymlink(temp string) error {
+func (m *move) swapSymlink() error {
 	m.s.names.Lock()
 	defer m.s.names.Unlock()
-	if err := m.td.Rename(temp, m.td.Dir, m.to.store, m.flags); err != nil {
-		m.td.Unlink(temp)
-		return err
-	}
-	var st unix.Stat_t
-	if err := m.td.Stat(m.to.store, &st); err != nil {
-		return err
-	}
-	if err := m.fd.Unlink(m.from.store); err != nil {
+	if err := m.fd.Rename(m.from.store, m.td.Dir, m.to.store, m.flags); err != nil {
+		m.dstLast.close()
 		return err
 	}
 	m.s.tree.move(m.from, m.to, false, 0)
-	m.s.tree.renumber(m.src, st.Ino)
 	if m.dstLast != nil {
 		m.s.tree.replaced(m.dst, m.dstLast)
 	}
+	var st unix.Stat_t
+	err := m.td.Rename(movedName(m.to), m.td.Dir, m.to.store, 0)
+	if err == nil {
+		err = m.td.Stat(m.to.store, &st)
+	}
+	if err != nil {
+		m.s.log.Warn("renamed symbolic link not settled yet", "err", err)
+		return nil
+	}
+	m.s.tree.renumber(m.src, st.Ino)
 	return nil
 }
 

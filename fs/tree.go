@@ -142,6 +142,13 @@ func (t *tree) detach(in *inode) {
 	}
 }
 
+// giveUp makes in unknown, so that the kernel, told that it is stale, looks its names up again.
+func (t *tree) giveUp(in *inode) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.detach(in)
+}
+
 // forget takes back n references of the kernel's.
 func (t *tree) forget(id, n uint64) {
 	t.mu.Lock()

@@ -251,7 +251,8 @@ func (v *volume) ownName(store string, root bool) bool {
 	case volumeName, envelope.MountsFile, envelope.RenameLogFile:
 		return root
 	}
-	return !v.info.PlaintextNames && strings.HasPrefix(store, longPrefix) && strings.HasSuffix(store, longNameSuffix)
+	return !v.info.PlaintextNames && strings.HasPrefix(store, longPrefix) && strings.HasSuffix(store, longNameSuffix) ||
+		strings.HasPrefix(store, movedPrefix) || strings.HasPrefix(store, lostPrefix)
 }
 
 // enter sends the directory name of d and walks what is in it.
