@@ -151,9 +151,6 @@ func (a *actor) rename(from, to string) error {
 	if m := a.tree[from].file; m != nil {
 		touched = append(touched, m)
 	}
-	if target := a.tree[from].target; target != "" && a.tree[to] == (node{}) {
-		a.change("rename (first half) "+from+" "+to, set(to, node{target: target})) // a crash may leave both names
-	}
 	a.change("rename "+from+" "+to, relocate(from, to), touched...)
 	return a.maybeSync(renameat2(a.path(from), a.path(to), 0), to)
 }

@@ -34,6 +34,14 @@ func crashRounds(short int) int {
 	return short
 }
 
+// powerRounds is how often the power of each filesystem is cut.
+func powerRounds() int {
+	if *long {
+		return 100
+	}
+	return 2
+}
+
 // volumeOn makes a volume whose store is on d and whose key service is elsewhere.
 func volumeOn(t *testing.T, d *disk, flags ...string) *volume {
 	t.Helper()
@@ -47,9 +55,6 @@ func volumeOn(t *testing.T, d *disk, flags ...string) *volume {
 // Whatever was fsynced before the power went is there afterwards, the rest is old or new, and
 // nothing is unreadable.
 func TestPowerLossKeepsWhatWasSynced(t *testing.T) {
-	if !*long {
-		t.Skip("minutes, with -long")
-	}
 	for kind := range diskKinds {
 		t.Run(kind, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed(t), 1))
@@ -57,7 +62,7 @@ func TestPowerLossKeepsWhatWasSynced(t *testing.T) {
 			v := volumeOn(t, d)
 			v.mount()
 			cast := newCast(t, v, rng, 3)
-			for range crashRounds(6) {
+			for range powerRounds() {
 				how := rng.Uint32N(3)
 				cast.perform(time.Duration(200+rng.IntN(900))*time.Millisecond, func() { d.cutPower(how) })
 				v.giveUp()
