@@ -127,6 +127,11 @@ func (e *endpoint) raw(operation, body string, change ...func(*http.Request)) (s
 
 func (e *endpoint) signed(operation, body string) *http.Request {
 	e.t.Helper()
+	return e.signedIn(operation, body, testRegion)
+}
+
+func (e *endpoint) signedIn(operation, body, region string) *http.Request {
+	e.t.Helper()
 	r, err := http.NewRequest(http.MethodPost, e.url+"/", bytes.NewReader([]byte(body)))
 	if err != nil {
 		e.t.Fatal(err)
@@ -135,7 +140,7 @@ func (e *endpoint) signed(operation, body string) *http.Request {
 	r.Header.Set("X-Amz-Target", targetPrefix+operation)
 	sum := sha256.Sum256([]byte(body))
 	if err := v4.NewSigner().SignHTTP(e.t.Context(), aws.Credentials{AccessKeyID: e.admin.AccessKeyID, SecretAccessKey: string(e.admin.Secret)},
-		r, hex.EncodeToString(sum[:]), "kms", testRegion, time.Now()); err != nil {
+		r, hex.EncodeToString(sum[:]), "kms", region, time.Now()); err != nil {
 		e.t.Fatal(err)
 	}
 	return r

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
 )
 
 // maxLine bounds a record, in bytes. The largest calls (an encryption context
@@ -17,14 +18,14 @@ const maxLine = 1 << 20
 // catchUp makes l.tail the end of the file. It costs one fstat if nobody else
 // has appended since. The caller holds the file's lock.
 func (l *File) catchUp() error {
-	info, err := l.file.Stat()
-	if err != nil {
-		return l.fail("append", KindIO, err)
+	var info unix.Stat_t // os.File.Stat would allocate
+	if err := unix.Fstat(int(l.file.Fd()), &info); err != nil {
+		return l.fail("append", KindIO, os.NewSyscallError("fstat", err))
 	}
-	if info.Size() == l.end {
+	if info.Size == l.end {
 		return nil
 	}
-	size, err := l.dropTorn(info.Size())
+	size, err := l.dropTorn(info.Size)
 	if err != nil {
 		return err
 	}
@@ -32,7 +33,7 @@ func (l *File) catchUp() error {
 	if err != nil {
 		return err
 	}
-	torn := info.Size() - size
+	torn := info.Size - size
 	l.end = size
 	if torn > 0 {
 		return l.recordTorn(torn)
