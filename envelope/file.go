@@ -21,6 +21,7 @@ type FileOptions struct {
 	Stat    StatSealer // writes the stat record of each commit
 	MountID uint64     // goes into each commit; says later whether its writer ended cleanly
 	Workers int        // goroutines that one big request may use; below 2 none
+	After   uint64     // CreateFile: commits get sequences above this, that of an older file of the same id
 
 	random io.Reader // of salts and nonces, crypto/rand.Reader when nil; vectors fix it
 	limits limits
@@ -158,8 +159,11 @@ func CreateFile(o FileOptions, volume VolumeID, id FileID, slotArea []byte, flag
 	if len(slotArea) > MaxSlotArea {
 		return nil, errSlotArea(op, id, len(slotArea))
 	}
+	if o.After >= maxSequence {
+		return nil, newError(op, KindInvalid, id, errors.New("no sequence is left for commits"))
+	}
 	f := newFile(o, volume, id)
-	f.flags = flags
+	f.flags, f.maxSeq = flags, o.After
 	f.keys.tree.derive(&f.commit, purposeCommit, nil)
 	f.slotArea = append([]byte(nil), slotArea...)
 	f.changed, f.unflushed = true, true

@@ -109,6 +109,14 @@ func newError(op, path string, cause error) *Error {
 	return &Error{Op: op, Kind: kindOf(cause), Path: path, Err: cause}
 }
 
+// fileError is newError for one of many files, unless the cause names it already.
+func fileError(op, path string, cause error) error {
+	if own := new(Error); errors.As(cause, &own) && own.Path != "" {
+		return cause
+	}
+	return newError(op, path, cause)
+}
+
 // rejected says that something in the store does not belong where it was found.
 func rejected(op, path, why string) *Error {
 	return &Error{Op: op, Kind: KindKeyRejected, Path: path, Err: errors.New(why)}

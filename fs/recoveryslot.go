@@ -19,14 +19,19 @@ type fileKey struct {
 // Wipe overwrites the data key.
 func (k *fileKey) Wipe() { k.key.Wipe() }
 
-// newFileKey makes the data key of a new file: wrapped for each of paths, and for recovery. The caller
-// has entered wrapGate and wipes it.
+// newFileKey makes the id and data key of a new file: wrapped for each of paths, and for recovery. The
+// caller has entered wrapGate and wipes it.
 func (v *volume) newFileKey(paths []string, seq uint64) (*fileKey, error) {
+	return v.newKeyFor(newFileID(), paths, seq)
+}
+
+// newKeyFor is newFileKey for an id.
+func (v *volume) newKeyFor(id envelope.FileID, paths []string, seq uint64) (*fileKey, error) {
 	key, slot, err := v.generate(paths[0], seq)
 	if err != nil {
 		return nil, err
 	}
-	k := &fileKey{id: newFileID(), key: key, slots: envelope.SlotTable{Version: 1, Slots: []envelope.Slot{slot}}}
+	k := &fileKey{id: id, key: key, slots: envelope.SlotTable{Version: 1, Slots: []envelope.Slot{slot}}}
 	for _, path := range paths[1:] {
 		more, err := v.rewrap(&slot, paths[0], path, seq)
 		if err != nil {

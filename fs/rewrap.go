@@ -49,9 +49,9 @@ type rewrap struct {
 	changed                 atomic.Int64 // by the pass under way
 	shown                   atomic.Int64 // unix nanoseconds of the last call of Progress
 
-	mu     sync.Mutex                   // leaf lock; guards what is below
-	failed map[string]error             // of the pass under way, by path
-	links  map[*inode]map[string]uint64 // files of several names: the paths that the walk came by, and the inode's link count
+	links  linkSet
+	mu     sync.Mutex       // leaf lock
+	failed map[string]error // of the pass under way, by path; guarded by mu
 }
 
 // errRewrapping: two runs at once would work against each other.
@@ -136,7 +136,7 @@ func (r *rewrap) passOnce(ctx context.Context, pass int) (clean bool, err error)
 	r.changed.Store(0)
 	r.files.Store(0)
 	r.mu.Lock()
-	r.failed, r.links = map[string]error{}, map[*inode]map[string]uint64{}
+	r.failed = map[string]error{}
 	r.mu.Unlock()
 	walking, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -144,7 +144,10 @@ func (r *rewrap) passOnce(ctx context.Context, pass int) (clean bool, err error)
 	if err := r.s.vol.walk(walking, rewrapWorkers, r.visit); err != nil {
 		return false, context.Cause(walking)
 	}
-	r.leftoverLinks()
+	r.links.leftovers(r.s, func(in *inode) { r.done(r.s.describePath(in), r.inode(in)) })
+	if walking.Err() != nil {
+		return false, context.Cause(walking)
+	}
 	if r.o.Progress != nil {
 		r.o.Progress(r.files.Load())
 	}
@@ -245,6 +248,7 @@ func (r *rewrap) progress() {
 
 // fail records a file that could not be done in this pass.
 func (r *rewrap) fail(path string, err error) {
+	err = fileError("rewrap", path, err)
 	r.mu.Lock()
 	_, again := r.failed[path]
 	r.failed[path] = err

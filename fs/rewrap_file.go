@@ -34,20 +34,18 @@ func (r *rewrap) visit(_ context.Context, o *Object) {
 		r.s.tree.forget(in.id, 1)
 		return // replaced since: what came is wrapped as it has to be, or comes by in the next pass
 	}
-	if err == nil && o.Stat.Nlink > 1 && !r.complete(in, o) {
+	if err == nil && !r.links.complete(r.s, in, o) {
 		return // the walk comes by under another name
 	}
 	if err == nil {
 		err = r.inode(in)
+		if r.grants != nil && envelope.KindOf(err) == envelope.KindTruncated {
+			r.s.wraps.drain() // it is being made: its name is there, its first page not yet
+			err = r.inode(in)
+		}
 		r.s.tree.forget(in.id, 1)
 	}
-	switch {
-	case err == nil || vanished(err):
-	case hopeless(err):
-		r.stop(err)
-	default:
-		r.fail(o.Path, err)
-	}
+	r.done(o.Path, err)
 	if r.s.folds.len() > foldLimit {
 		if err := r.s.foldAll(); err != nil {
 			r.fail(o.Path, err)
@@ -60,6 +58,17 @@ func shownPath(o *Object) string {
 		return o.Path
 	}
 	return o.Store
+}
+
+// done records what became of a file.
+func (r *rewrap) done(path string, err error) {
+	switch {
+	case err == nil || vanished(err):
+	case hopeless(err):
+		r.stop(err)
+	default:
+		r.fail(path, err)
+	}
 }
 
 // hopeless reports whether what failed for one file fails for all: the run can be taken up later.
@@ -87,41 +96,6 @@ func (s *fileSystem) reach(p string) (*inode, error) {
 		return err
 	})
 	return in, err
-}
-
-// complete counts a name of a file that has several, and reports whether all have come by. Until then
-// the reference to in is kept.
-func (r *rewrap) complete(in *inode, o *Object) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	seen := r.links[in]
-	if seen == nil {
-		seen = map[string]uint64{}
-		r.links[in] = seen
-	}
-	seen[o.Path] = o.Stat.Nlink
-	if uint64(len(seen)) < o.Stat.Nlink {
-		return false
-	}
-	delete(r.links, in)
-	for range len(seen) - 1 {
-		r.s.tree.forget(in.id, 1)
-	}
-	return true
-}
-
-// leftoverLinks does the files of which not all names came by.
-func (r *rewrap) leftoverLinks() {
-	r.mu.Lock()
-	left := r.links
-	r.links = map[*inode]map[string]uint64{}
-	r.mu.Unlock()
-	for in, seen := range left {
-		if err := r.inode(in); err != nil && !vanished(err) {
-			r.fail(r.s.describePath(in), err)
-		}
-		r.s.tree.forget(in.id, uint64(len(seen)))
-	}
 }
 
 // describePath is a path of in, or its file id when it has none.

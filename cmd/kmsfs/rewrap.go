@@ -89,7 +89,7 @@ func (a *app) rewrap(ctx context.Context, r rewrapRequest) error {
 
 func (r *rewrapRequest) options(work *rewrapReport) fs.RewrapOptions {
 	return fs.RewrapOptions{KeyID: r.to, Recovery: r.target, Progress: work.progress,
-		Failed: func(path string, err error) { work.failed(wrapf(err, "%s", path)) }}
+		Failed: func(_ string, err error) { work.failed(err) }}
 }
 
 func (r *rewrapRequest) request() control.RewrapRequest {
@@ -197,7 +197,7 @@ func (w *rewrapReport) failed(err error) {
 // Rewrap implements control.Handler.
 func (d *daemon) Rewrap(ctx context.Context, req control.RewrapRequest, progress func(int64), failed func(*control.Failure)) (fs.RewrapResult, *control.Failure) {
 	opts := fs.RewrapOptions{KeyID: req.KeyID, Recovery: fs.RecoveryTarget{KeyID: req.RecoveryKeyID}, Progress: progress,
-		Failed: func(path string, err error) { failed(failureOf(wrapf(err, "%s", path))) }}
+		Failed: func(_ string, err error) { failed(failureOf(err)) }}
 	if req.RecoveryRecipient != "" {
 		var err error
 		if opts.Recovery.Public, err = envelope.ParseRecipient(req.RecoveryRecipient); err != nil {

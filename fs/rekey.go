@@ -1,0 +1,217 @@
+package fs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/kmsfs/kmsfs/envelope"
+)
+
+// RekeyOptions says which files get new data keys.
+type RekeyOptions struct {
+	Paths []string // files, or directories with all that is below; none: the whole volume
+
+	// Progress is called with what was done since, Failed for each file that keeps its key. Both may be
+	// nil.
+	Progress func(files int, bytes int64)
+	Failed   func(path string, err error)
+}
+
+// RekeyResult says what a rekey has done.
+type RekeyResult struct {
+	Files   int64 `json:"files"`   // files looked at
+	Rekeyed int64 `json:"rekeyed"` // files with a new data key
+	Skipped int64 `json:"skipped"` // files that a run which was killed has done already
+	Bytes   int64 `json:"bytes"`   // plaintext that was encrypted anew
+	Failed  int64 `json:"failed"`  // files that keep their old key
+}
+
+// rekeyWorkers bounds the files that are copied at once.
+const rekeyWorkers = 4
+
+// rekey is one run. Every file is copied under a new data key into a new file of the store, with the
+// same file id, so that attributes and what is known of its commits stay right, and takes the old
+// one's names. What a killed run has done is told by the mount that wrote it.
+type rekey struct {
+	s    *fileSystem
+	o    *RekeyOptions
+	runs []uint64 // mounts that were runs for the same paths and did not finish
+	stop context.CancelCauseFunc
+
+	files, rekeyed, skipped, bytes, failed atomic.Int64
+
+	links linkSet
+	mu    sync.Mutex                      // leaf lock; guards what is below
+	twins map[envelope.FileID][]rekeyTwin // files that may be two halves of one, see relink
+}
+
+// Rekey gives files new data keys, by encrypting their content anew. It may be run again after any
+// failure, and goes on with the files that are left.
+func (o *Offline) Rekey(ctx context.Context, opts RekeyOptions) (RekeyResult, error) {
+	r := &rekey{s: o.fs, o: &opts, twins: map[envelope.FileID][]rekeyTwin{}}
+	err := r.run(ctx)
+	if own := new(Error); err != nil && !errors.As(err, &own) {
+		err = newError("rekey", o.fs.vol.info.Backing, err)
+	}
+	return RekeyResult{Files: r.files.Load(), Rekeyed: r.rekeyed.Load(), Skipped: r.skipped.Load(), Bytes: r.bytes.Load(), Failed: r.failed.Load()}, err
+}
+
+func (r *rekey) run(ctx context.Context) error {
+	if r.s.vol.ro {
+		return syscall.EROFS
+	}
+	if err := r.checkPaths(); err != nil {
+		return err
+	}
+	if err := r.begin(ctx); err != nil {
+		return err
+	}
+	walking, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	r.stop = stop
+	if err := r.s.vol.walk(walking, rekeyWorkers, r.visit); err != nil {
+		return context.Cause(walking)
+	}
+	r.links.leftovers(r.s, func(in *inode) { r.done(in, r.leftover(in)) })
+	r.relinkAll()
+	if walking.Err() != nil {
+		return context.Cause(walking)
+	}
+	if err := r.s.vol.root.SyncFS(); err != nil || r.failed.Load() > 0 {
+		return err
+	}
+	return r.s.vol.root.Unlink(rekeyRuns)
+}
+
+// checkPaths refuses a path that is not there.
+func (r *rekey) checkPaths() error {
+	for i, p := range r.o.Paths {
+		f, err := r.s.find(p, false)
+		if err != nil {
+			return newError("rekey", p, err)
+		}
+		r.o.Paths[i] = f.path
+		f.release()
+	}
+	slices.Sort(r.o.Paths)
+	return nil
+}
+
+// wanted reports whether a path is one of those to rekey, or below one.
+func (r *rekey) wanted(path string) bool {
+	for _, p := range r.o.Paths {
+		if p == "/" || path == p || strings.HasPrefix(path, p+"/") {
+			return true
+		}
+	}
+	return len(r.o.Paths) == 0
+}
+
+// rekeyRuns names the file in the root that tells the runs that did not finish. It may be lost: then
+// everything is done anew.
+const rekeyRuns = tempPrefix + "rekey"
+
+// rekeyState is the content of rekeyRuns, sealed as an attribute of the root.
+type rekeyState struct {
+	Paths []string `json:"paths"`
+	Runs  []uint64 `json:"runs"`
+}
+
+// begin reads which runs for the same paths were killed, removes what they left half done, and adds this
+// one.
+func (r *rekey) begin(ctx context.Context) error {
+	v := r.s.vol
+	id, err := v.rootID()
+	if err != nil {
+		return err
+	}
+	old, err := v.readRekeyState([16]byte(id))
+	if err != nil {
+		return err
+	}
+	if old != nil {
+		if err := r.clearTemporaries(ctx); err != nil {
+			return err
+		}
+		if slices.Equal(old.Paths, r.o.Paths) {
+			r.runs = old.Runs
+		}
+	}
+	content, err := json.Marshal(rekeyState{Paths: r.o.Paths, Runs: append(slices.Clone(r.runs), v.mountID)})
+	if err != nil {
+		return err
+	}
+	return replaceFile(v.root, rekeyRuns, v.crypto.SealXattr([16]byte(id), rekeyRuns, content))
+}
+
+// readRekeyState returns nil when there is none that this volume has written.
+func (v *volume) readRekeyState(root [16]byte) (*rekeyState, error) {
+	f, err := v.root.Open(rekeyRuns, true)
+	if errors.Is(err, syscall.ENOENT) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := readAll(f, envelope.MaxXattrValue)
+	if err != nil {
+		return nil, err
+	}
+	var st rekeyState
+	content, err := v.crypto.OpenXattr(root, rekeyRuns, b)
+	if err == nil {
+		err = json.Unmarshal(content, &st)
+	}
+	if err != nil {
+		v.log.Warn("state of an unfinished rekey is damaged: it begins anew", "err", err)
+		return &rekeyState{}, nil
+	}
+	return &st, nil
+}
+
+// rekeyTemp begins the names of files that are being made.
+const rekeyTemp = tempPrefix + "rekey-"
+
+// clearTemporaries removes the copies that a killed run has not put in their place.
+func (r *rekey) clearTemporaries(ctx context.Context) error {
+	return r.s.vol.walk(ctx, 1, func(_ context.Context, o *Object) {
+		if o.Class == ObjectTemporary && strings.HasPrefix(o.storeName(), rekeyTemp) {
+			if err := o.dir.Unlink(o.storeName()); err != nil {
+				r.s.log.Warn("copy of an unfinished rekey left behind", "store-name", o.Store, "err", err)
+			}
+		}
+	})
+}
+
+// done records what became of a file.
+func (r *rekey) done(in *inode, err error) { r.doneAt(r.s.describePath(in), err) }
+
+func (r *rekey) doneAt(path string, err error) {
+	switch {
+	case err == nil:
+	case hopeless(err), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		r.stop(err)
+	default:
+		err = fileError("rekey", path, err)
+		r.failed.Add(1)
+		r.s.log.Warn("file keeps its old data key", "path", path, "cause", err)
+		if r.o.Failed != nil {
+			r.o.Failed(path, err)
+		}
+	}
+}
+
+// progress counts what was done.
+func (r *rekey) progress(files int, bytes int64) {
+	r.bytes.Add(bytes)
+	if r.o.Progress != nil {
+		r.o.Progress(files, bytes)
+	}
+}
