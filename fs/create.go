@@ -68,7 +68,7 @@ func (s *fileSystem) newFile(d *dirHandle, p place, f *backing.File, k *fileKey,
 	if err := s.giveFile(d, f, caller); err != nil {
 		return nil, err
 	}
-	file, err := s.firstPage(f, k)
+	file, err := s.firstPage(p.dir, f, k)
 	if err != nil {
 		return nil, err
 	}
@@ -91,13 +91,13 @@ func (s *fileSystem) newFile(d *dirHandle, p place, f *backing.File, k *fileKey,
 	return in, s.describe(in, d, p, &st, out)
 }
 
-// firstPage writes the root page of a new empty file.
-func (s *fileSystem) firstPage(f *backing.File, k *fileKey) (*envelope.File, error) {
+// firstPage writes the root page of a new empty file in dir.
+func (s *fileSystem) firstPage(dir *inode, f *backing.File, k *fileKey) (*envelope.File, error) {
 	area, err := s.vol.crypto.SealSlots(k.id, k.slots)
 	if err != nil {
 		return nil, err
 	}
-	return envelope.CreateFile(s.fileOptions(f, k.key), s.vol.id, k.id, area, 0)
+	return envelope.CreateFile(s.fileOptions(f, k.key), s.vol.id, k.id, area, s.newFileFlags(dir))
 }
 
 // newPlace computes where a new name goes and writes the companion of a long one.

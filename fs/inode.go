@@ -30,6 +30,9 @@ type inode struct {
 	// system call for each of the kernel's frequent questions.
 	xattrs atomic.Int32
 
+	// compress is what is known of a directory's own setting of compression, see compress.go.
+	compress atomic.Int32
+
 	open atomic.Pointer[openFile] // regular files in use; set and cleared under mu
 
 	mu    sync.Mutex

@@ -96,7 +96,7 @@ func (s *fileSystem) makeEmpty(d *dirHandle, p place, temp string, k *fileKey) e
 	if err := f.Chmod(st.Mode & 0o7777); err != nil {
 		return err
 	}
-	file, err := s.firstPage(f, k)
+	file, err := s.firstPage(p.dir, f, k)
 	if err != nil {
 		return err
 	}

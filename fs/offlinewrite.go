@@ -228,7 +228,7 @@ func (n *NewFile) begin(name string, mode uint32) (err error) {
 	if n.store, err = n.d.Create(n.temp, mode&0o7777); err != nil {
 		return err
 	}
-	n.file, err = n.s.firstPage(n.store, k)
+	n.file, err = n.s.firstPage(n.p.dir, n.store, k)
 	return err
 }
 
@@ -253,6 +253,16 @@ func (n *NewFile) Truncate(size int64) error {
 func (n *NewFile) SetXattr(name string, value []byte) error {
 	if !userXattr(name) {
 		return newError("set attribute "+name+" of", n.path, syscall.EOPNOTSUPP)
+	}
+	if name == compressAttr {
+		on, err := parseCompress(value)
+		if err == nil {
+			err = n.file.SetCompress(on)
+		}
+		if err != nil {
+			err = newError("set attribute "+name+" of", n.path, err)
+		}
+		return err
 	}
 	sealed := n.s.vol.crypto.SealXattr(n.file.ID(), name, value)
 	if err := n.store.SetXattr(n.s.storeXattr(name), sealed, 0); err != nil {

@@ -124,6 +124,13 @@ func (s *fileSystem) noXattrs(nodeid uint64) bool {
 
 // GetXAttr implements fuse.RawFileSystem.
 func (s *fileSystem) GetXAttr(_ <-chan struct{}, header *fuse.InHeader, attr string, dest []byte) (uint32, fuse.Status) {
+	if in := s.compressOfFile(header.NodeId, attr); in != nil {
+		on, err := s.fileCompresses(in)
+		if err != nil {
+			return 0, status(err)
+		}
+		return fit([]byte(compressValue(on)), dest)
+	}
 	if !userXattr(attr) || s.noXattrs(header.NodeId) {
 		return 0, fuse.ENODATA
 	}
@@ -163,14 +170,22 @@ func (s *fileSystem) SetXAttr(_ <-chan struct{}, input *fuse.SetXAttrIn, attr st
 	if !userXattr(attr) {
 		return fuse.Status(syscall.EOPNOTSUPP)
 	}
-	in, o, err := s.object(input.NodeId)
+	if attr == compressAttr {
+		return status(s.setCompressAttr(input, data))
+	}
+	return status(s.setXattr(input.NodeId, attr, data, int(input.Flags)))
+}
+
+// setXattr seals and stores an attribute.
+func (s *fileSystem) setXattr(nodeid uint64, attr string, data []byte, flags int) error {
+	in, o, err := s.object(nodeid)
 	if err != nil {
-		return status(err)
+		return err
 	}
 	defer o.done()
 	in.xattrs.Store(xattrSome)
 	sealed := s.vol.crypto.SealXattr(o.id, attr, data)
-	return status(o.SetXattr(s.storeXattr(attr), sealed, int(input.Flags)))
+	return o.SetXattr(s.storeXattr(attr), sealed, flags)
 }
 
 // RemoveXAttr implements fuse.RawFileSystem.
@@ -179,12 +194,19 @@ func (s *fileSystem) RemoveXAttr(_ <-chan struct{}, header *fuse.InHeader, attr 
 	if !userXattr(attr) {
 		return fuse.ENODATA
 	}
-	_, o, err := s.object(header.NodeId)
+	if in := s.compressOfFile(header.NodeId, attr); in != nil {
+		return status(s.inheritCompress(in))
+	}
+	in, o, err := s.object(header.NodeId)
 	if err != nil {
 		return status(err)
 	}
 	defer o.done()
-	return status(o.RemoveXattr(s.storeXattr(attr)))
+	err = o.RemoveXattr(s.storeXattr(attr))
+	if err == nil && attr == compressAttr {
+		in.compress.Store(compressInherit)
+	}
+	return status(err)
 }
 
 // ListXAttr implements fuse.RawFileSystem.
