@@ -62,5 +62,5 @@
 // # Not here
 //
 // The wire protocol and signatures (keysvc/api), key policies and identity policies,
-// multi-region keys and custom key stores; SM2 and post-quantum keys. What is asked for and not there is refused, never ignored.
+// custom key stores; SM2 and post-quantum keys. What is asked for and not there is refused, never ignored.
 package keysvc

@@ -119,6 +119,8 @@ func importKind(k *keySnapshot, in *kms.ImportKeyMaterialInput) (types.ImportTyp
 		return kind, refuse(KindValidation, "A KeyMaterialId can't be specified if the ImportType is NEW_KEY_MATERIAL")
 	case isNew && !first && !isSymmetric(&k.Key):
 		return kind, refuse(KindUnsupported, "%s key spec is %s, whose key material can't be replaced.", k.arn, k.Spec)
+	case isNew && !first && k.MultiRegion:
+		return kind, refuse(KindUnsupported, "Replacing the imported key material of multi-Region keys is not supported.")
 	case !isNew && first:
 		return kind, refuse(KindValidation, "There is no existing key material of the key %s.", k.arn)
 	}

@@ -34,6 +34,9 @@ func (c *call) createKey(in *kms.CreateKeyInput) (*kms.CreateKeyOutput, error) {
 	word(c, "origin", in.Origin)
 	c.text("customKeyStoreId", in.CustomKeyStoreId)
 	c.text("xksKeyId", in.XksKeyId)
+	if isSet(in.MultiRegion) {
+		c.params["multiRegion"] = true
+	}
 	c.tags(in.Tags)
 	if err := c.checkCreateKey(in); err != nil {
 		return nil, err
@@ -41,15 +44,7 @@ func (c *call) createKey(in *kms.CreateKeyInput) (*kms.CreateKeyOutput, error) {
 	if err := c.authorizeAccount(); err != nil {
 		return nil, err
 	}
-	key := c.newKey(types.KeyManagerTypeCustomer)
-	key.Spec = specOf(in)
-	key.Usage = types.KeyUsageType(fallback(string(in.KeyUsage), string(types.KeyUsageTypeEncryptDecrypt)))
-	if in.Origin == types.OriginTypeExternal {
-		key.Origin, key.Materials = in.Origin, nil
-	}
-	if in.Description != nil {
-		key.Description = *in.Description
-	}
+	key := c.keyFor(in)
 	if err := c.placeKey(&key, in); err != nil {
 		return nil, err
 	}
@@ -63,7 +58,28 @@ func (c *call) createKey(in *kms.CreateKeyInput) (*kms.CreateKeyOutput, error) {
 	c.response = audit.Params{"keyMetadata": audit.Params{
 		"keyId": k.ID, "arn": k.arn, "keyState": k.State, "keySpec": k.Spec, "keyUsage": k.Usage,
 		"keyManager": k.Manager, "origin": k.Origin, "description": k.Description, "creationDate": k.Created.Format(time.RFC3339)}}
-	return &kms.CreateKeyOutput{KeyMetadata: metadata(k)}, nil
+	made, err := c.metadata(k)
+	if err != nil {
+		return nil, err
+	}
+	return &kms.CreateKeyOutput{KeyMetadata: made}, nil
+}
+
+// keyFor is the key that a checked input asks for, not made yet.
+func (c *call) keyFor(in *kms.CreateKeyInput) store.Key {
+	key := c.newKey(types.KeyManagerTypeCustomer)
+	key.Spec = specOf(in)
+	key.Usage = types.KeyUsageType(fallback(string(in.KeyUsage), string(types.KeyUsageTypeEncryptDecrypt)))
+	if in.Origin == types.OriginTypeExternal {
+		key.Origin, key.Materials = in.Origin, nil
+	}
+	if in.Description != nil {
+		key.Description = *in.Description
+	}
+	if isSet(in.MultiRegion) {
+		key.ID, key.MultiRegion, key.PrimaryRegion = newMultiRegionID(), true, key.Region
+	}
+	return key
 }
 
 // checkCreateKey refuses what isn't well formed and what isn't there yet.
@@ -94,11 +110,10 @@ func refuseUnsupported(in *kms.CreateKeyInput) error {
 	switch {
 	case in.Policy != nil:
 		return refuse(KindUnsupported, "Key policies are not supported: a key belongs to the account's root, and grants let others use it.")
-	case isSet(in.MultiRegion):
-		return refuse(KindUnsupported, "Multi-Region keys are not supported.")
-	default:
-		return nil
+	case isSet(in.MultiRegion) && in.CustomKeyStoreId != nil:
+		return refuse(KindUnsupported, "A multi-Region key can't be in a custom key store.")
 	}
+	return nil
 }
 
 // newKey is a symmetric key in the call's scope, not made yet.
@@ -119,8 +134,9 @@ func (s *Service) newMaterial(number int) store.Material {
 }
 
 // makeKey stores a key as Creating, generates its backing key and then stores it
-// as Enabled, or without a backing key as PendingImport, together with what extra adds. The store names the backing key
-// before the token has it, so that a crash leaves nothing that Sweep can't find.
+// as Enabled together with what extra adds; one that waits for imported material has
+// no backing key and is PendingImport. The store names the backing key before the
+// token has it, so that a crash leaves nothing that Sweep can't find.
 func (c *call) makeKey(key store.Key, extra func(store.Tx) error) (*keySnapshot, error) {
 	s := c.s
 	err := s.config.Store.Update(c.ctx, func(tx store.Tx) error {

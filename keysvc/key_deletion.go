@@ -33,12 +33,22 @@ func (c *call) scheduleKeyDeletion(in *kms.ScheduleKeyDeletionInput) (*kms.Sched
 		window = *in.PendingWindowInDays
 	}
 	date := c.now.UTC().Truncate(time.Millisecond).Add(time.Duration(window) * day)
-	k, err := c.change(*in.KeyId, func(_ store.Tx, key *store.Key) error {
+	waits := false
+	k, err := c.change(*in.KeyId, func(tx store.Tx, key *store.Key) (err error) {
 		key.State, key.DeletionDate, key.DeletionWindowDays = types.KeyStatePendingDeletion, date, window
-		return nil
+		if waits, err = hasReplicas(c.ctx, tx, key); waits {
+			key.State, key.DeletionDate = types.KeyStatePendingReplicaDeletion, time.Time{}
+		}
+		return err
 	})
 	if err != nil {
 		return nil, err
+	}
+	if waits {
+		c.response = audit.Params{"keyId": k.arn, "keyState": types.KeyStatePendingReplicaDeletion}
+		return &kms.ScheduleKeyDeletionOutput{
+			KeyId: aws.String(k.arn), KeyState: types.KeyStatePendingReplicaDeletion, PendingWindowInDays: aws.Int32(window),
+		}, nil
 	}
 	c.response = audit.Params{"keyId": k.arn, "keyState": types.KeyStatePendingDeletion, "deletionDate": date.Format(time.RFC3339)}
 	return &kms.ScheduleKeyDeletionOutput{
@@ -99,6 +109,9 @@ func (s *Service) destroy(ctx context.Context, ref store.KeyRef) error {
 		if err := tx.DeleteKey(ctx, ref.Scope, ref.ID); err != nil {
 			return err
 		}
+		if err := s.releasePrimary(ctx, tx, &key); err != nil {
+			return err
+		}
 		return s.serviceEvent(ctx, "DeleteKey", newSnapshot(key, 0), audit.Params{})
 	})
 	if err != nil {
@@ -137,4 +150,30 @@ func (s *Service) destroyWrappingKeys(ctx context.Context, tx store.Tx, key *sto
 		err = errors.Join(err, s.destroyMaterials(ctx, []store.Material{{Backing: i.Backing}}))
 	}
 	return err
+}
+
+// hasReplicas tells whether a primary key has to outlive replicas.
+func hasReplicas(ctx context.Context, tx store.Tx, key *store.Key) (bool, error) {
+	if !isPrimary(key) {
+		return false, nil
+	}
+	regions, err := tx.KeyRegions(ctx, key.Account, key.ID)
+	return len(regions) > 1, err
+}
+
+// releasePrimary begins the waiting period of a primary key that was to be deleted
+// after the last of its replicas, which is gone now.
+func (s *Service) releasePrimary(ctx context.Context, tx store.Tx, replica *store.Key) error {
+	if !isReplica(replica) {
+		return nil
+	}
+	return eachReplica(ctx, tx, replica, func(key *store.Key) error {
+		waits, err := hasReplicas(ctx, tx, key)
+		if err != nil || waits || key.State != types.KeyStatePendingReplicaDeletion {
+			return err
+		}
+		key.State = types.KeyStatePendingDeletion
+		key.DeletionDate = s.config.Now().UTC().Truncate(time.Millisecond).Add(time.Duration(key.DeletionWindowDays) * day)
+		return tx.PutKey(ctx, *key)
+	})
 }

@@ -23,7 +23,11 @@ func (c *call) describeKey(in *kms.DescribeKeyInput) (*kms.DescribeKeyOutput, er
 	if err != nil {
 		return nil, err
 	}
-	return &kms.DescribeKeyOutput{KeyMetadata: metadata(k)}, nil
+	m, err := c.metadata(k)
+	if err != nil {
+		return nil, err
+	}
+	return &kms.DescribeKeyOutput{KeyMetadata: m}, nil
 }
 
 // ListKeys lists the ids and ARNs of the region's keys.
@@ -52,7 +56,16 @@ func (c *call) listKeys(in *kms.ListKeysInput) (*kms.ListKeysOutput, error) {
 	return out, nil
 }
 
-// metadata is a key as DescribeKey shows it. Members that don't apply are
+// metadata is a key as DescribeKey shows it, with the keys that it is related to.
+func (c *call) metadata(k *keySnapshot) (m *types.KeyMetadata, err error) {
+	m = metadata(k)
+	if k.MultiRegion {
+		m.MultiRegionConfiguration, err = c.regionsOf(k)
+	}
+	return m, err
+}
+
+// metadata is what DescribeKey shows of the key itself. Members that don't apply are
 // absent.
 func metadata(k *keySnapshot) *types.KeyMetadata {
 	m := &types.KeyMetadata{
@@ -84,6 +97,9 @@ func metadata(k *keySnapshot) *types.KeyMetadata {
 		}
 	}
 	place(m, k)
+	if k.State == types.KeyStatePendingReplicaDeletion {
+		m.PendingDeletionWindowInDays = aws.Int32(k.DeletionWindowDays)
+	}
 	if !k.DeletionDate.IsZero() {
 		m.DeletionDate = aws.Time(k.DeletionDate)
 	}

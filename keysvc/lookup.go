@@ -186,7 +186,10 @@ func (s *Service) update(ctx context.Context, ref store.KeyRef, fn func(tx store
 			return err
 		}
 		after = key
-		return tx.PutKey(ctx, key)
+		if err := tx.PutKey(ctx, key); err != nil || !isPrimary(&key) {
+			return err
+		}
+		return s.synchronize(ctx, tx, &key)
 	})
 	switch {
 	case errors.Is(err, store.ErrNotFound):

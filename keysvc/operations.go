@@ -43,6 +43,7 @@ var (
 	granting        = states{yes, dis, del, imp, yes, cre, yes}
 	deleting        = states{yes, yes, del, yes, yes, yes, upd}
 	cancelling      = states{not, not, yes, not, not, not, not}
+	replicating     = states{yes, dis, del, imp, una, cre, upd}
 	importing       = states{yes, yes, del, yes, uns, cre, yes}
 	importBeginning = states{yes, yes, del, yes, uns, cre, upd}
 	importEnding    = states{yes, yes, yes, yes, uns, cre, upd}
@@ -72,6 +73,8 @@ var (
 	opGetKeyRotationStatus      = &operation{name: "GetKeyRotationStatus", managed: true, states: rotationReading}
 	opListKeyRotations          = &operation{name: "ListKeyRotations", managed: true, states: always}
 	opRotateKeyOnDemand         = &operation{name: "RotateKeyOnDemand", mutating: true, states: whenUsable}
+	opReplicateKey              = &operation{name: "ReplicateKey", mutating: true, states: replicating}
+	opUpdatePrimaryRegion       = &operation{name: "UpdatePrimaryRegion", mutating: true, states: whenUsable}
 	opGetParametersForImport    = &operation{name: "GetParametersForImport", states: importBeginning}
 	opImportKeyMaterial         = &operation{name: "ImportKeyMaterial", mutating: true, states: importing}
 	opDeleteImportedKeyMaterial = &operation{name: "DeleteImportedKeyMaterial", mutating: true, states: importEnding}

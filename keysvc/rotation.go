@@ -34,7 +34,7 @@ func (c *call) rotateKeyOnDemand(in *kms.RotateKeyOnDemandInput) (*kms.RotateKey
 	if err != nil {
 		return nil, err
 	}
-	if err := checkRotatable(k); err != nil {
+	if err := checkRotatable(&k.Key); err != nil {
 		return nil, err
 	}
 	if k.Origin == types.OriginTypeExternal {
@@ -49,14 +49,17 @@ func (c *call) rotateKeyOnDemand(in *kms.RotateKeyOnDemandInput) (*kms.RotateKey
 	return &kms.RotateKeyOnDemandOutput{KeyId: aws.String(k.arn)}, nil
 }
 
-// checkRotatable refuses rotation of anything but symmetric keys, of which AWS
-// sends no text, and of keys in custom key stores.
-func checkRotatable(k *keySnapshot) error {
+// checkRotatable refuses rotation of anything but symmetric keys, of which AWS sends
+// no text, of keys in custom key stores, and of replicas, which follow their primary
+// key.
+func checkRotatable(key *store.Key) error {
 	switch {
-	case !isSymmetric(&k.Key):
+	case !isSymmetric(key):
 		return &Error{Kind: KindUnsupported}
-	case k.CustomKeyStoreID != "":
-		return refuse(KindUnsupported, "%s origin is %s which is not valid for this operation.", k.arn, k.Origin)
+	case key.CustomKeyStoreID != "":
+		return refuse(KindUnsupported, "%s origin is %s which is not valid for this operation.", keyARN(key.Scope, key.ID), key.Origin)
+	case isReplica(key):
+		return refuse(KindUnsupported, "%s is a multi-region replica key, which its primary key rotates.", keyARN(key.Scope, key.ID))
 	}
 	return nil
 }
@@ -102,7 +105,7 @@ func (s *Service) rotateIfDue(ctx context.Context, k *keySnapshot) *keySnapshot 
 }
 
 func rotationDue(key *store.Key, now time.Time) bool {
-	return key.RotationPeriodDays > 0 && key.State == types.KeyStateEnabled && !now.Before(key.NextRotation)
+	return key.RotationPeriodDays > 0 && key.State == types.KeyStateEnabled && !now.Before(key.NextRotation) && !isReplica(key)
 }
 
 // rotate adds material to a key in three steps, of which each leaves the key

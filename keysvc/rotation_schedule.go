@@ -2,6 +2,7 @@ package keysvc
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"time"
@@ -27,7 +28,7 @@ func (c *call) enableKeyRotation(in *kms.EnableKeyRotationInput) (*kms.EnableKey
 		period = *in.RotationPeriodInDays
 	}
 	_, err := c.change(*in.KeyId, func(_ store.Tx, key *store.Key) error {
-		if err := checkSchedulable(key); err != nil {
+		if err := errors.Join(checkSchedulable(key), checkRotatable(key)); err != nil {
 			return err
 		}
 		start := c.now
@@ -62,7 +63,7 @@ func (s *Service) DisableKeyRotation(ctx context.Context, in *kms.DisableKeyRota
 func (c *call) disableKeyRotation(in *kms.DisableKeyRotationInput) (*kms.DisableKeyRotationOutput, error) {
 	c.text("keyId", in.KeyId)
 	_, err := c.change(*in.KeyId, func(_ store.Tx, key *store.Key) error {
-		if err := checkSchedulable(key); err != nil {
+		if err := errors.Join(checkSchedulable(key), checkRotatable(key)); err != nil {
 			return err
 		}
 		key.RotationPeriodDays, key.NextRotation = 0, time.Time{}
@@ -111,8 +112,8 @@ func (c *call) listKeyRotations(in *kms.ListKeyRotationsInput) (*kms.ListKeyRota
 	if err != nil {
 		return nil, err
 	}
-	if err := checkRotatable(k); err != nil {
-		return nil, err
+	if !isSymmetric(&k.Key) {
+		return nil, &Error{Kind: KindUnsupported}
 	}
 	entries, next := c.rotationPage(k, list, in.IncludeKeyMaterial == types.IncludeKeyMaterialAllKeyMaterial)
 	return &kms.ListKeyRotationsOutput{Rotations: entries, NextMarker: next, Truncated: next != nil}, nil

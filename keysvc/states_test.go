@@ -45,7 +45,7 @@ type subject struct {
 	grant string // on key
 	alias string // of key
 
-	signing, mac, agreeing, external string // like key, of other kinds
+	signing, mac, agreeing, external, primary string // like key, of other kinds
 }
 
 // keyOf is the key that an operation is tried on.
@@ -59,6 +59,8 @@ func (s *subject) keyOf(op string) string {
 		return s.agreeing
 	case "GetParametersForImport", "ImportKeyMaterial", "DeleteImportedKeyMaterial":
 		return s.external
+	case "ReplicateKey", "UpdatePrimaryRegion":
+		return s.primary
 	}
 	return s.key
 }
@@ -182,6 +184,14 @@ var attempts = map[string]func(s *subject) error{
 		_, err := s.UpdateAlias(s.ctx(), &kms.UpdateAliasInput{AliasName: aws.String("alias/other"), TargetKeyId: &s.key})
 		return err
 	},
+	"ReplicateKey": func(s *subject) error {
+		_, err := s.ReplicateKey(s.ctx(), &kms.ReplicateKeyInput{KeyId: &s.primary, ReplicaRegion: aws.String("eu-west-1")})
+		return err
+	},
+	"UpdatePrimaryRegion": func(s *subject) error {
+		_, err := s.UpdatePrimaryRegion(s.ctx(), &kms.UpdatePrimaryRegionInput{KeyId: &s.primary, PrimaryRegion: aws.String(otherRegion)})
+		return err
+	},
 	"GetParametersForImport": func(s *subject) error {
 		_, err := s.GetParametersForImport(s.ctx(), &kms.GetParametersForImportInput{KeyId: &s.external,
 			WrappingAlgorithm: types.AlgorithmSpecRsaesOaepSha1, WrappingKeySpec: types.WrappingKeySpecRsa2048})
@@ -245,7 +255,7 @@ func same(t testing.TB, one, two error) error {
 // template is keys whose materials are in the token. Subjects are made from it, as
 // making keys takes a token a while.
 type template struct {
-	key, other, signing, mac, agreeing, external store.Key
+	key, other, signing, mac, agreeing, external, primary store.Key
 
 	blob, signed, tag, peer, wrapped []byte
 
@@ -272,7 +282,7 @@ func newTemplate(t *testing.T) *template {
 	p := f.parameters(external, types.AlgorithmSpecRsaesOaepSha1)
 	wrapped := p.wrap(bytes.Repeat([]byte{7}, 32))
 	f.must(nil, p.importMaterial(wrapped, nil))
-	return &template{external: get(external), wrapped: wrapped, wrapping: p.stored(), key: get(key), other: get(f.key()), signing: get(signing), mac: get(mac), agreeing: get(agreeing),
+	return &template{primary: get(f.primaryKey()), external: get(external), wrapped: wrapped, wrapping: p.stored(), key: get(key), other: get(f.key()), signing: get(signing), mac: get(mac), agreeing: get(agreeing),
 		blob: f.encrypt(key, "x", nil), signed: signed.Signature, tag: tag.Mac, peer: f.public(agreeing).PublicKey}
 }
 
@@ -294,11 +304,14 @@ func in(state types.KeyState, key store.Key) store.Key {
 // the operations need beside them.
 func (from *template) subject(f *fixture, state types.KeyState) *subject {
 	f.t.Helper()
-	s := &subject{fixture: f, template: from, key: from.key.ID, other: from.other.ID, signing: from.signing.ID, mac: from.mac.ID, agreeing: from.agreeing.ID, external: from.external.ID,
+	s := &subject{fixture: f, template: from, key: from.key.ID, other: from.other.ID, signing: from.signing.ID, mac: from.mac.ID, agreeing: from.agreeing.ID, external: from.external.ID, primary: from.primary.ID,
 		alias: "alias/subject", grant: strings.Repeat("0", 64)}
 	err := s.config.Store.Update(s.ctx(), func(tx store.Tx) error {
-		for _, key := range []store.Key{in(state, from.key), in(state, from.signing), in(state, from.mac), in(state, from.agreeing), in(state, from.external), from.other} {
-			if err := tx.DeleteKey(s.ctx(), s.scope(), key.ID); err != nil && !errors.Is(err, store.ErrNotFound) {
+		if err := tx.DeleteKey(s.ctx(), inRegion(s.scope(), "eu-west-1"), s.primary); err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err // an earlier attempt's replica
+		}
+		for _, key := range []store.Key{in(state, from.primary), replicaOf(&from.primary, otherRegion), in(state, from.key), in(state, from.signing), in(state, from.mac), in(state, from.agreeing), in(state, from.external), from.other} {
+			if err := tx.DeleteKey(s.ctx(), key.Scope, key.ID); err != nil && !errors.Is(err, store.ErrNotFound) {
 				return err
 			}
 			if err := tx.PutKey(s.ctx(), key); err != nil {

@@ -93,6 +93,7 @@ var operations = map[string]operation{
 	"ListResourceTags":                    call((*keysvc.Service).ListResourceTags),
 	"ListRetirableGrants":                 call((*keysvc.Service).ListRetirableGrants),
 	"ReEncrypt":                           call((*keysvc.Service).ReEncrypt),
+	"ReplicateKey":                        call((*keysvc.Service).ReplicateKey),
 	"RetireGrant":                         call((*keysvc.Service).RetireGrant),
 	"RevokeGrant":                         call((*keysvc.Service).RevokeGrant),
 	"RotateKeyOnDemand":                   call((*keysvc.Service).RotateKeyOnDemand),
@@ -103,6 +104,7 @@ var operations = map[string]operation{
 	"UpdateAlias":                         call((*keysvc.Service).UpdateAlias),
 	"UpdateCustomKeyStore":                call((*keysvc.Service).UpdateCustomKeyStore),
 	"UpdateKeyDescription":                call((*keysvc.Service).UpdateKeyDescription),
+	"UpdatePrimaryRegion":                 call((*keysvc.Service).UpdatePrimaryRegion),
 	"Verify":                              call((*keysvc.Service).Verify),
 	"VerifyMac":                           call((*keysvc.Service).VerifyMac),
 }

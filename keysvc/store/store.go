@@ -53,7 +53,8 @@ type Tx interface {
 	DueKeys(ctx context.Context, now, stale time.Time) ([]KeyRef, error)
 	// KeyRegions lists the regions in which an account has a key of the id.
 	KeyRegions(ctx context.Context, account, id string) ([]string, error)
-	// MaterialUsers counts the keys, of all scopes, that own a backing key.
+	// MaterialUsers counts the keys, of all scopes, that own a backing key and don't
+	// wait for its import.
 	MaterialUsers(ctx context.Context, backing BackingID) (int, error)
 	// PutKey inserts a key or replaces it together with its materials.
 	PutKey(ctx context.Context, key Key) error

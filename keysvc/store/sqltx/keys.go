@@ -50,7 +50,8 @@ func (t *Tx) KeyRegions(ctx context.Context, account, id string) ([]string, erro
 
 // MaterialUsers implements [store.Tx].
 func (t *Tx) MaterialUsers(ctx context.Context, backing store.BackingID) (n int, err error) {
-	err = t.tx.QueryRowContext(ctx, `SELECT count(*) FROM kms_material WHERE backing = ?`, backing.String()).Scan(&n)
+	err = t.tx.QueryRowContext(ctx, `SELECT count(*) FROM kms_material WHERE backing = ? AND import_state <> ?`,
+		backing.String(), types.ImportStatePendingImport).Scan(&n)
 	return n, err
 }
 
