@@ -128,19 +128,22 @@ func isUnreachable(err error) bool {
 // apiExitCode classifies an error of the key service by its AWS name.
 func apiExitCode(name string) int {
 	switch name {
-	case "NotFoundException":
+	case "NotFoundException", "CustomKeyStoreNotFoundException", "CloudHsmClusterNotFoundException":
 		return exitNotFound
-	case "AlreadyExistsException", "KMSInvalidStateException", "ConflictException", "LimitExceededException":
+	case "AlreadyExistsException", "KMSInvalidStateException", "ConflictException", "LimitExceededException",
+		"CustomKeyStoreInvalidStateException", "CustomKeyStoreHasCMKsException", "CustomKeyStoreNameInUseException", "CloudHsmClusterInUseException":
 		return exitConflict
 	case "DisabledException", "AccessDeniedException", "NotAuthorizedException",
 		"InvalidSignatureException", "UnrecognizedClientException", "MissingAuthenticationTokenException":
 		return exitDenied
 	case "KMSInternalException", "DependencyTimeoutException", "KeyUnavailableException", "ThrottlingException":
 		return exitKeys
-	case "InvalidCiphertextException", "IncorrectKeyException", "KMSInvalidSignatureException", "KMSInvalidMacException":
+	case "InvalidCiphertextException", "IncorrectKeyException", "KMSInvalidSignatureException", "KMSInvalidMacException",
+		"IncorrectKeyMaterialException":
 		return exitIntegrity
 	case "ValidationException", "InvalidKeyUsageException", "InvalidArnException", "InvalidAliasNameException",
-		"InvalidGrantIdException", "InvalidGrantTokenException", "InvalidMarkerException":
+		"InvalidGrantIdException", "InvalidGrantTokenException", "InvalidMarkerException",
+		"InvalidImportTokenException", "ExpiredImportTokenException":
 		return exitUsage
 	}
 	return exitFailure
@@ -273,6 +276,8 @@ var apiHints = map[string]string{
 	"KMSInvalidSignatureException":  "the message or the signature was changed, or another key or algorithm was used",
 	"KMSInvalidMacException":        "the message or the MAC was changed, or another key or algorithm was used",
 	"InvalidKeyUsageException":      "see what the key is for: kmsfs key describe KEY",
+	"IncorrectKeyMaterialException": "import the material that the key had at first; it can never have another",
+	"ExpiredImportTokenException":   "get new parameters: kmsfs key import-parameters KEY",
 	"IncorrectKeyException":         "it was wrapped by another key",
 	"InvalidSignatureException":     "the secret access key is wrong, or the clocks of the two machines differ by more than five minutes",
 	"UnrecognizedClientException":   "the service at --endpoint does not know this access key: kmsfs principal list",

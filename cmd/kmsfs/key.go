@@ -19,7 +19,8 @@ func newKeyCommand(a *app) *cobra.Command {
 		newKeyEncryptCommand(a), newKeyDecryptCommand(a), newKeyReEncryptCommand(a),
 		newKeyDataKeyCommand(a), newKeyDataKeyPairCommand(a), newKeyRandomCommand(a),
 		newKeySignCommand(a), newKeyVerifyCommand(a), newKeyMACCommand(a), newKeyVerifyMACCommand(a),
-		newKeyPublicKeyCommand(a), newKeyDeriveCommand(a))
+		newKeyPublicKeyCommand(a), newKeyDeriveCommand(a),
+		newKeyImportCommand(a), newKeyImportParametersCommand(a), newKeyDeleteMaterialCommand(a))
 	a.addEndpointFlag(c.PersistentFlags())
 	return c
 }
@@ -52,6 +53,9 @@ func newKeyCreateCommand(a *app) *cobra.Command {
 	c.Flags().StringVar(&made.alias, "alias", "", "also give it this name")
 	c.Flags().StringVar(&made.spec, "spec", "", "kind of key, such as RSA_3072, ECC_NIST_P256 or HMAC_256 (default SYMMETRIC_DEFAULT)")
 	c.Flags().StringVar(&made.usage, "usage", "", "ENCRYPT_DECRYPT, SIGN_VERIFY, GENERATE_VERIFY_MAC or KEY_AGREEMENT; for RSA and key agreement it must be said")
+	c.Flags().StringVar(&made.origin, "origin", "", "EXTERNAL: its material is imported later; AWS_CLOUDHSM or EXTERNAL_KEY_STORE: it is in a --store")
+	c.Flags().StringVar(&made.store, "store", "", "make it in this custom key store")
+	c.Flags().StringVar(&made.xksKey, "xks-key-id", "", "in an external key store: the key's id there")
 	c.Flags().StringToStringVar(&made.tags, "tags", nil, "tags, K=V,...")
 	addFirstUseFlags(c, &first)
 	return c
@@ -60,6 +64,7 @@ func newKeyCreateCommand(a *app) *cobra.Command {
 // keyFlags are the flags of key create.
 type keyFlags struct {
 	description, alias, spec, usage string
+	origin, store, xksKey           string
 	tags                            map[string]string
 }
 
@@ -84,7 +89,8 @@ func (f *keyFlags) create(ctx context.Context, s keyClient) (*types.KeyMetadata,
 		return nil, failf(exitUsage, "write it as alias/"+alias, "alias %q does not begin with alias/", alias)
 	}
 	out, err := s.CreateKey(ctx, &kms.CreateKeyInput{Description: &f.description, KeySpec: types.KeySpec(f.spec),
-		KeyUsage: f.keyUsage(), Tags: tagsOf(f.tags)})
+		KeyUsage: f.keyUsage(), Tags: tagsOf(f.tags),
+		Origin: types.OriginType(f.origin), CustomKeyStoreId: optional(f.store), XksKeyId: optional(f.xksKey)})
 	if err != nil {
 		return nil, wrapf(err, "create key")
 	}

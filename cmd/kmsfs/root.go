@@ -60,7 +60,7 @@ func newRootCommand(a *app) *cobra.Command {
 	addGroup(root, "volume", newInitCommand(a), newMountCommand(a), newUmountCommand(a), newStatusCommand(a),
 		newLsCommand(a), newCatCommand(a), newCpCommand(a), newFsckCommand(a), newInfoCommand(a), newRewrapCommand(a), newRekeyCommand(a),
 		newRecoverCommand(a), newLabCommand(a))
-	addGroup(root, "keys", newKeyCommand(a), newAliasCommand(a), newGrantCommand(a), newTagCommand(a), newAuditCommand(a),
+	addGroup(root, "keys", newKeyCommand(a), newAliasCommand(a), newGrantCommand(a), newTagCommand(a), newStoreCommand(a), newAuditCommand(a),
 		newServeCommand(a), newPrincipalCommand(a))
 	root.AddCommand(newVersionCommand(a))
 	return root
