@@ -95,6 +95,9 @@ func (a *app) cp(ctx context.Context, v *offlineVolumes, r copyRequest) error {
 			return failf(exitUsage, "name a directory that is there", "several files cannot be copied to %s: it is no directory", r.target)
 		}
 	}
+	if err := outsideStores(r); err != nil {
+		return err
+	}
 	failures := a.ui.Failures()
 	bar := a.ui.Progress("copied")
 	defer bar.Stop()
@@ -107,12 +110,61 @@ func (a *app) cp(ctx context.Context, v *offlineVolumes, r copyRequest) error {
 			failures.Add(err)
 			continue
 		}
-		c := &copytree.Copier{From: from, To: to, Recursive: r.recursive, Preserve: r.preserve, Copied: bar.Add,
+		c := &copytree.Copier{From: from, To: to, Recursive: r.recursive, Preserve: r.preserve, Copied: bar.Add, Store: storeOf(r.target),
 			Failed: func(err error) { bar.Clear(); failures.Add(explainCopy(err)) }}
 		a.copyOne(ctx, c, src, r.target, into)
 	}
 	bar.Stop()
 	return failures.Result()
+}
+
+// outsideStores refuses paths here that are in the backing directory of a volume of the same command:
+// plaintext must not get in there, and its ciphertext not into itself.
+func outsideStores(r copyRequest) error {
+	all := append([]location{r.target}, r.sources...)
+	for _, here := range all {
+		if !here.local() || here.stdio() {
+			continue
+		}
+		for _, l := range all {
+			if !l.local() && within(here.path, l.backing) {
+				return failf(exitUsage, "name a path elsewhere, or "+l.backing+":/PATH for one in the volume",
+					"%s is in the backing directory of the volume %s", here.path, l.backing)
+			}
+		}
+	}
+	return nil
+}
+
+// within reports whether a path that may not exist yet is dir or below it.
+func within(path, dir string) bool {
+	abs, err := filepath.Abs(path)
+	for err == nil {
+		if sameDirectory(abs, dir) {
+			return true
+		}
+		if real, err := filepath.EvalSymlinks(abs); err == nil && real != abs {
+			abs = real
+			continue
+		}
+		if abs == filepath.Dir(abs) {
+			return false
+		}
+		abs = filepath.Dir(abs)
+	}
+	return false
+}
+
+// storeOf describes the backing directory of a target in a volume.
+func storeOf(l location) *copytree.Attr {
+	if l.local() {
+		return nil
+	}
+	a, err := copytree.Local{}.Stat(l.backing)
+	if err != nil {
+		return nil
+	}
+	return &a
 }
 
 // explainCopy adds what to do to an error of package copytree.
@@ -122,7 +174,7 @@ func explainCopy(err error) error {
 		return &appError{code: exitFailure, msg: "interrupted; what is not copied yet was left as it was"}
 	case errors.Is(err, copytree.ErrIsDirectory):
 		return &appError{err: err, code: exitUsage, hints: []string{"copy directories with -r"}}
-	case errors.Is(err, copytree.ErrSame), errors.Is(err, copytree.ErrIntoItself):
+	case errors.Is(err, copytree.ErrSame), errors.Is(err, copytree.ErrIntoItself), errors.Is(err, copytree.ErrStore):
 		return &appError{err: err, code: exitUsage}
 	}
 	return err

@@ -16,9 +16,10 @@ import (
 // Copier copies from one tree to another.
 type Copier struct {
 	From, To  Tree
-	Recursive bool // directories too
-	Links     bool // names of one file stay names of one file, where To can make hard links
-	Preserve  bool // mode, owner as far as allowed, times, attributes of the user namespace
+	Recursive bool  // directories too
+	Links     bool  // names of one file stay names of one file, where To can make hard links
+	Preserve  bool  // mode, owner as far as allowed, times, attributes of the user namespace
+	Store     *Attr // a directory that is not copied: where the ciphertext of To is kept; nil for none
 
 	// Failed is told of each object that was not copied; the others are.
 	Failed func(error)
@@ -46,6 +47,7 @@ var (
 	ErrIsDirectory = errors.New("it is a directory")
 	ErrSame        = errors.New("source and destination are the same file")
 	ErrIntoItself  = errors.New("a directory cannot be copied into itself")
+	ErrStore       = errors.New("it is the backing directory of the volume that is copied to")
 )
 
 // Copy copies src to dst itself, which need not be there; a directory there is merged with src. What
@@ -90,8 +92,11 @@ func (c *Copier) directory(ctx context.Context, src string, a *Attr, dst string)
 	if !c.Recursive {
 		return fmt.Errorf("copy %s: %w", src, ErrIsDirectory)
 	}
-	if c.into != nil && a.same(c.into) {
+	switch {
+	case c.into != nil && a.same(c.into):
 		return fmt.Errorf("copy %s: %w", src, ErrIntoItself)
+	case c.Store != nil && a.same(c.Store):
+		return fmt.Errorf("copy %s: %w", src, ErrStore)
 	}
 	if err := c.To.Mkdir(dst, a.Mode&0o777|0o700); err != nil && !errors.Is(err, unix.EEXIST) {
 		return err
