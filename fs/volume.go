@@ -255,7 +255,7 @@ func (v *volume) begin(path string) error {
 	}
 	err = v.writeMounts(v.mounts.Begin(v.mountID))
 	if errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EACCES) {
-		return &Error{Op: "mount", Kind: KindReadOnlyBacking, Path: path, Err: err,
+		return &Error{Op: "begin to write to volume", Kind: KindReadOnlyBacking, Path: path, Err: err,
 			hint: "the backing directory cannot be written; mount it read-only: kmsfs mount -o ro BACKING MOUNTPOINT"}
 	}
 	if err != nil {

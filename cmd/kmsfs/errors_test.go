@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -77,5 +78,22 @@ func TestHintsComeFromTheErrorElseFromItsAWSName(t *testing.T) {
 	}
 	if got := hints(errors.New("plain")); len(got) != 0 {
 		t.Errorf("hints out of nothing: %q", got)
+	}
+}
+
+func TestFsckHasItsOwnExitCodes(t *testing.T) {
+	for code, err := range map[int]error{
+		fsckLeft + fsckUnchecked: checkCode(volume.CheckResult{Damaged: 2, Unchecked: 1}),
+		fsckRepaired:             checkCode(volume.CheckResult{Repaired: 1}),
+		fsckCancelled:            fmt.Errorf("interrupted: %w", context.Canceled),
+		fsckUsage:                usagef("no such flag"),
+		fsckFailed:               &volume.Error{Kind: volume.KindKeyDisabled},
+	} {
+		if got := fsckExitCode(err); got != code {
+			t.Errorf("%v: %d, want %d", err, got, code)
+		}
+	}
+	if err := checkCode(volume.CheckResult{Files: 7}); err != nil {
+		t.Errorf("clean: %v", err)
 	}
 }
