@@ -277,6 +277,12 @@ var damages = map[string]struct {
 	"staged identity": {func(t *testing.T, _ *testStore, store map[string]string) {
 		ok(t, os.Symlink("x", filepath.Join(store["/x"], dirLinkNew)))
 	}, []string{"staged-identity (store)"}},
+	"link of a rename that did not happen": {func(t *testing.T, s *testStore, store map[string]string) {
+		ok(t, os.Symlink("x", filepath.Join(s.dir, movedName(place{store: filepath.Base(store["/s1"])}))))
+	}, []string{"staged-link (store)"}},
+	"remains of a file": {func(t *testing.T, s *testStore, _ map[string]string) {
+		ok(t, os.WriteFile(filepath.Join(s.dir, "kmsfs.lost-1"), []byte("x"), 0o600))
+	}, []string{"remains (store)"}},
 	"companion left": {func(t *testing.T, s *testStore, _ map[string]string) {
 		ok(t, os.Symlink("x", filepath.Join(s.dir, "kmsfs.long.abc.name")))
 	}, []string{"long-name-left (store)"}},
@@ -398,5 +404,18 @@ func TestDisabledKeyIsNotDamage(t *testing.T) {
 	_, err = Check(t.Context(), CheckOptions{Backing: s.dir, Keys: s.keys.Service(), Workers: 1})
 	if kindOf(err) != KindKeyDisabled {
 		t.Errorf("without the volume's key: %v", err)
+	}
+}
+
+func TestCheckLeavesToTheNextMountWhatACrashInterrupted(t *testing.T) {
+	s, store := checkStore(t)
+	moved := filepath.Join(s.dir, movedName(place{store: filepath.Base(store["/s1"])}))
+	ok(t, os.Rename(store["/s1"], moved), os.Rename(store["/s2"], store["/s1"])) // as in the rename of /s2 to /s1
+	before := s.snapshot()
+	if res, faults, _ := s.repair(); len(faults) > 0 {
+		t.Errorf("%+v: %+v", res, faults)
+	}
+	if diff := changes(before, s.snapshot()); diff != nil {
+		t.Errorf("changed: %q", diff)
 	}
 }

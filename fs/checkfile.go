@@ -160,7 +160,7 @@ func (f *fileCheck) younger() bool {
 func (f *fileCheck) content(key *envelope.DataKey) {
 	o := f.s.fileOptions(f.store, key)
 	o.Workers = 1 // several files are checked at once
-	file, err := envelope.OpenFile(o, f.roots, f.s.vol.trust(f.roots, &fileState{}))
+	file, err := f.s.openRoots(f.store, o, f.roots, &fileState{})
 	if err != nil {
 		f.badRoot(o, err)
 		return
@@ -204,12 +204,13 @@ func (f *fileCheck) sizes(file *envelope.File) {
 
 // badRoot reports a file whose root page is not good, and saves the state before.
 func (f *fileCheck) badRoot(o envelope.FileOptions, cause error) {
-	switch envelope.KindOf(cause) {
-	case envelope.KindWrongKey:
+	switch kind := envelope.KindOf(cause); {
+	case neverWritten(cause):
+		return // it reads as empty
+	case kind == envelope.KindWrongKey:
 		f.fault(FaultKeyMismatch, cause)
 		return
-	case envelope.KindCorrupt:
-	default:
+	case kind != envelope.KindCorrupt:
 		f.fault(FaultUnreadable, cause)
 		return
 	}

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kmsfs/kmsfs/envelope"
+	"github.com/kmsfs/kmsfs/fs/backing"
 )
 
 // checkStore checks what belongs to the volume as a whole.
@@ -57,7 +58,39 @@ func (c *checker) checkOwn(o *Object) {
 		c.checkStaged(o)
 	case companion && errors.Is(o.dir.Stat(long, &st), syscall.ENOENT):
 		c.orphan(FaultLongLeft, o)
+	case strings.HasPrefix(name, lostPrefix):
+		c.orphan(FaultRemains, o)
+	case strings.HasPrefix(name, movedPrefix) && !c.waiting(o):
+		c.orphan(FaultStagedLink, o)
 	}
+}
+
+// waiting reports whether a link waits to take the place of one that a crash has left there. Where that
+// cannot be told, it does.
+func (c *checker) waiting(o *Object) bool {
+	waits := false
+	err := o.dir.Each(func(some []backing.Entry) error {
+		for _, e := range some {
+			if movedName(place{store: e.Name}) == o.storeName() {
+				waits = !c.linkFits(o.dir, e.Name)
+			}
+		}
+		return nil
+	})
+	return waits || err != nil
+}
+
+// linkFits reports whether the link at a name of the store is the one that belongs there.
+func (c *checker) linkFits(d *walkDir, store string) bool {
+	name, _, err := c.s.vol.plainName(d.id, store, d.Readlink)
+	if err != nil {
+		return false
+	}
+	sealed, err := d.Readlink(store)
+	if err == nil {
+		_, err = c.s.vol.crypto.OpenSymlink(d.id, name, sealed)
+	}
+	return err == nil
 }
 
 // renaming reports whether the rename log's last entry concerns the directory at a path: then the
@@ -84,14 +117,19 @@ func (c *checker) checkStaged(o *Object) {
 
 // checkSymlink authenticates the target of a symbolic link.
 func (c *checker) checkSymlink(o *Object) {
-	sealed, err := o.dir.Readlink(o.storeName())
-	if err != nil {
+	p := place{dir: &inode{dirID: o.Parent}, name: o.name, store: o.storeName()}
+	_, err := c.s.targetAt(o.dir.Dir, p, p.store)
+	if err == nil {
+		return
+	}
+	if _, waits := c.s.targetAt(o.dir.Dir, p, movedName(p)); waits == nil {
+		return // a crash came before the last step of its rename
+	}
+	if errors.As(err, new(syscall.Errno)) {
 		c.report(fault(FaultUnreadable, o, err))
 		return
 	}
-	if _, err := c.s.vol.crypto.OpenSymlink(o.Parent, o.name, sealed); err != nil {
-		c.report(fault(FaultSymlink, o, err))
-	}
+	c.report(fault(FaultSymlink, o, err))
 }
 
 // checkXattrs authenticates the user's extended attributes of a file or directory.

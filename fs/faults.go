@@ -34,6 +34,8 @@ const (
 	FaultLongLeft     FaultCode = "long-name-left"  // the companion of a name that is gone
 	FaultTemporary    FaultCode = "temporary"       // what an interrupted change was making
 	FaultStagedDir    FaultCode = "staged-identity" // kmsfs.dir.new of a rename that did not happen
+	FaultStagedLink   FaultCode = "staged-link"     // kmsfs.moved.* of a rename that did not happen
+	FaultRemains      FaultCode = "remains"         // kmsfs.lost-*
 	FaultDirMissing   FaultCode = "dir-identity-lost"
 	FaultDirIdentity  FaultCode = "dir-identity"
 	FaultDirMoved     FaultCode = "dir-moved"
@@ -109,6 +111,8 @@ var faultKinds = map[FaultCode]faultKind{
 	FaultLongLeft:     {FaultOrphan, "the rest of a long name that is gone", reclaim},
 	FaultTemporary:    {FaultOrphan, "left behind by an interrupted change", reclaim},
 	FaultStagedDir:    {FaultOrphan, "left behind by a rename that did not happen", reclaim},
+	FaultStagedLink:   {FaultOrphan, "left behind by the rename of a symbolic link", reclaim},
+	FaultRemains:      {FaultOrphan, "what a crash left of a file that was never synced", reclaim},
 	FaultDirMissing:   {FaultDamage, "the directory's identity is missing; what is below was not checked", "restore kmsfs.dir in it from a backup"},
 	FaultDirIdentity:  {FaultDamage, "the directory's identity was changed; what is below was not checked", "restore kmsfs.dir in it from a backup"},
 	FaultDirMoved:     {FaultDamage, "the directory was moved, renamed or copied outside the volume; what is below was not checked", moveBack},

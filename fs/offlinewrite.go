@@ -297,16 +297,16 @@ func (n *NewFile) Commit(m Meta) error {
 
 // commit writes everything but the name. A file that replaces another is flushed before.
 func (n *NewFile) commit(m Meta) error {
-	write := n.file.Commit
+	write, seal := n.file.Commit, n.s.vol.crypto.SealHint
 	var st unix.Stat_t
 	if n.d.Stat(n.p.store, &st) == nil {
-		write = n.file.Sync
+		write, seal = n.file.Sync, n.s.vol.crypto.SealDurableHint
 	}
 	if err := write(); err != nil {
 		return err
 	}
 	seq, _ := n.file.State()
-	hint := n.s.vol.crypto.SealHint(n.file.ID(), seq, n.s.vol.mountID, uint64(n.file.Size()))
+	hint := seal(n.file.ID(), seq, n.s.vol.mountID, uint64(n.file.Size()))
 	if err := n.store.SetXattr(hintAttr, hint, 0); err != nil && !noXattrs(err) {
 		return err
 	}

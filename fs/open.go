@@ -221,11 +221,9 @@ func (s *fileSystem) hold(in *inode, c *candidate, key *envelope.DataKey, writer
 
 // openHeld opens the file with its key; in.mu is held.
 func (s *fileSystem) openHeld(in *inode, c *candidate, key *envelope.DataKey) (*openFile, error) {
-	trust := s.vol.trust(c.head.roots, &in.file)
-	trust.Unproven = !trust.Settled && c.head.roots.Lone() && !s.vol.proven(c.store, true)
-	file, err := envelope.OpenFile(s.fileOptions(c.store, key), c.head.roots, trust)
-	if trust.Unproven && envelope.KindOf(err) == envelope.KindTruncated {
-		return nil, fmt.Errorf("%w: %w", errNeverWritten, err)
+	file, err := s.openRoots(c.store, s.fileOptions(c.store, key), c.head.roots, &in.file)
+	if neverWritten(err) {
+		return nil, err
 	}
 	if err != nil {
 		return nil, s.openFailed(in, err)
@@ -254,6 +252,18 @@ func (s *fileSystem) openHeld(in *inode, c *candidate, key *envelope.DataKey) (*
 		s.folds.add(in)
 	}
 	return of, nil
+}
+
+// openRoots opens a file with its key, as far as what is known of it makes its roots believable. The error
+// of one that was never synced before a crash is errNeverWritten.
+func (s *fileSystem) openRoots(store *backing.File, o envelope.FileOptions, roots *envelope.Roots, known *fileState) (*envelope.File, error) {
+	trust := s.vol.trust(roots, known)
+	trust.Unproven = !trust.Settled && roots.Lone() && !s.vol.proven(store, true)
+	file, err := envelope.OpenFile(o, roots, trust)
+	if trust.Unproven && envelope.KindOf(err) == envelope.KindTruncated {
+		return nil, fmt.Errorf("%w: %w", errNeverWritten, err)
+	}
+	return file, err
 }
 
 // openFailed logs what a wrong key or a damaged file means.
