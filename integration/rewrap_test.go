@@ -151,6 +151,7 @@ func TestRewrapThatIsKilledIsTakenUp(t *testing.T) {
 	}
 	v.rewrap(key)
 	v.wantOnlyKey(key)
+	v.kmsfs("fsck", v.Back)
 	v.mount()
 	wantSameLines(t, before, contents(t, kept))
 	v.umount()
