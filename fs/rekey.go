@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/kmsfs/kmsfs/envelope"
 )
 
@@ -135,13 +137,11 @@ func (r *rekey) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if old != nil {
-		if err := r.clearTemporaries(ctx); err != nil {
-			return err
-		}
-		if slices.Equal(old.Paths, r.o.Paths) {
-			r.runs = old.Runs
-		}
+	if old != nil && slices.Equal(old.Paths, r.o.Paths) {
+		r.runs = old.Runs
+	}
+	if err := r.s.clearTemporaries(ctx); err != nil {
+		return err
 	}
 	content, err := json.Marshal(rekeyState{Paths: r.o.Paths, Runs: append(slices.Clone(r.runs), v.mountID)})
 	if err != nil {
@@ -176,16 +176,18 @@ func (v *volume) readRekeyState(root [16]byte) (*rekeyState, error) {
 	return &st, nil
 }
 
-// rekeyTemp begins the names of files that are being made.
-const rekeyTemp = tempPrefix + "rekey-"
-
-// clearTemporaries removes the copies that a killed run has not put in their place.
-func (r *rekey) clearTemporaries(ctx context.Context) error {
-	return r.s.vol.walk(ctx, 1, func(_ context.Context, o *Object) {
-		if o.Class == ObjectTemporary && strings.HasPrefix(o.storeName(), rekeyTemp) {
-			if err := o.dir.Unlink(o.storeName()); err != nil {
-				r.s.log.Warn("copy of an unfinished rekey left behind", "store-name", o.Store, "err", err)
-			}
+// clearTemporaries removes what crashes have left of files that were being made or replaced: a second
+// name of a file would make it one of which not all names can be found. Nothing else uses the volume.
+func (s *fileSystem) clearTemporaries(ctx context.Context) error {
+	if !s.vol.mounts.AnyUnclean() {
+		return nil
+	}
+	return s.vol.walk(ctx, 1, func(_ context.Context, o *Object) {
+		if o.Class != ObjectTemporary || o.Kind() != unix.S_IFREG || o.storeName() == rekeyRuns {
+			return
+		}
+		if err := o.dir.Unlink(o.storeName()); err != nil {
+			s.log.Warn("temporary file of a crash left behind", "store-name", o.Store, "err", err)
 		}
 	})
 }

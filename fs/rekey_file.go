@@ -148,7 +148,7 @@ func (r *rekey) copy(ctx context.Context, in *inode, src *rekeySource) error {
 		return err
 	}
 	defer s.dirs.release(d)
-	temp := rekeyTemp + strings.TrimPrefix(tempName(), tempPrefix)
+	temp := tempName()
 	defer d.Unlink(temp) // gone, unless something failed
 	if err := r.write(ctx, d, temp, src, k); err != nil {
 		return err

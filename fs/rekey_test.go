@@ -162,10 +162,11 @@ func (s *testStore) halfway(path string) {
 	must(err)
 	d, err := o.fs.dir(src.places[0].dir)
 	must(err)
-	must(r.write(s.t.Context(), d, rekeyTemp+"1", src, k))
-	must(o.fs.linkOver(in, d, rekeyTemp+"1", src.places[0]))
+	must(r.write(s.t.Context(), d, tempPrefix+"1", src, k))
+	must(o.fs.linkOver(in, d, tempPrefix+"1", src.places[0]))
 	o.fs.dirs.release(d)
-	s.close(o)
+	o.fs.vol.lock.Close() // killed: the mount is on record as live
+	o.fs.vol.crypto.Wipe()
 }
 
 func TestRekeyThatWasKilledBetweenTwoNamesIsMadeWhole(t *testing.T) {

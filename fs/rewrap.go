@@ -85,7 +85,11 @@ func (r *rewrap) run(ctx context.Context) (RewrapResult, error) {
 		return RewrapResult{}, &Error{Op: "rewrap", Kind: KindLocked, Path: s.vol.info.Backing, Err: errRewrapping, hint: "wait until it is done"}
 	}
 	defer s.rewrapping.Unlock()
-	if err := r.begin(ctx); err != nil {
+	err := r.begin(ctx)
+	if err == nil && r.grants == nil {
+		err = s.clearTemporaries(ctx)
+	}
+	if err != nil {
 		return RewrapResult{}, newError("rewrap", s.vol.info.Backing, err)
 	}
 	clean, err := r.passes(ctx)
