@@ -20,7 +20,8 @@ func newKeyCommand(a *app) *cobra.Command {
 		newKeyDataKeyCommand(a), newKeyDataKeyPairCommand(a), newKeyRandomCommand(a),
 		newKeySignCommand(a), newKeyVerifyCommand(a), newKeyMACCommand(a), newKeyVerifyMACCommand(a),
 		newKeyPublicKeyCommand(a), newKeyDeriveCommand(a),
-		newKeyImportCommand(a), newKeyImportParametersCommand(a), newKeyDeleteMaterialCommand(a))
+		newKeyImportCommand(a), newKeyImportParametersCommand(a), newKeyDeleteMaterialCommand(a),
+		newKeyReplicateCommand(a), newKeyUpdatePrimaryCommand(a))
 	a.addEndpointFlag(c.PersistentFlags())
 	return c
 }
@@ -54,6 +55,7 @@ func newKeyCreateCommand(a *app) *cobra.Command {
 	c.Flags().StringVar(&made.spec, "spec", "", "kind of key, such as RSA_3072, ECC_NIST_P256 or HMAC_256 (default SYMMETRIC_DEFAULT)")
 	c.Flags().StringVar(&made.usage, "usage", "", "ENCRYPT_DECRYPT, SIGN_VERIFY, GENERATE_VERIFY_MAC or KEY_AGREEMENT; for RSA and key agreement it must be said")
 	c.Flags().StringVar(&made.origin, "origin", "", "EXTERNAL: its material is imported later; AWS_CLOUDHSM or EXTERNAL_KEY_STORE: it is in a --store")
+	c.Flags().BoolVar(&made.multiRegion, "multi-region", false, "one that can be replicated to other regions")
 	c.Flags().StringVar(&made.store, "store", "", "make it in this custom key store")
 	c.Flags().StringVar(&made.xksKey, "xks-key-id", "", "in an external key store: the key's id there")
 	c.Flags().StringToStringVar(&made.tags, "tags", nil, "tags, K=V,...")
@@ -65,6 +67,7 @@ func newKeyCreateCommand(a *app) *cobra.Command {
 type keyFlags struct {
 	description, alias, spec, usage string
 	origin, store, xksKey           string
+	multiRegion                     bool
 	tags                            map[string]string
 }
 
@@ -90,7 +93,7 @@ func (f *keyFlags) create(ctx context.Context, s keyClient) (*types.KeyMetadata,
 	}
 	out, err := s.CreateKey(ctx, &kms.CreateKeyInput{Description: &f.description, KeySpec: types.KeySpec(f.spec),
 		KeyUsage: f.keyUsage(), Tags: tagsOf(f.tags),
-		Origin: types.OriginType(f.origin), CustomKeyStoreId: optional(f.store), XksKeyId: optional(f.xksKey)})
+		Origin: types.OriginType(f.origin), CustomKeyStoreId: optional(f.store), XksKeyId: optional(f.xksKey), MultiRegion: &f.multiRegion})
 	if err != nil {
 		return nil, wrapf(err, "create key")
 	}
