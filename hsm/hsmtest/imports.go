@@ -36,6 +36,11 @@ func RunImports(t *testing.T, open func(t *testing.T) hsm.Token, pairs ...hsm.Ke
 		}
 		t.Run(h.String()+" private keys", i.privateKeys)
 		t.Run(h.String()+" is refused", i.refusals)
+		t.Run(h.String()+" in another process", func(t *testing.T) {
+			elsewhere := *i
+			elsewhere.tok = Open(open).opened(t)
+			elsewhere.secrets(t)
+		})
 	}
 }
 

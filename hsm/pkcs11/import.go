@@ -21,6 +21,7 @@ type wrapping struct {
 	key    object
 	public *publickey.Key
 	hash   crypto.Hash
+	host   bool // made with raw RSA, as the token doesn't do the hash
 }
 
 // keyEncryptionKey is the template of the AES key between RSA and the imported key.
@@ -55,7 +56,8 @@ func (t *token) ImportKey(ctx context.Context, id hsm.KeyID, w hsm.WrappedKey, l
 		if !sub.allows(hsm.PurposeUnwrap) {
 			return badArgument("the backing key %s is not for that", w.By)
 		}
-		u := &unwrapper{t: t, c: c, s: s, by: wrapping{sub.handle, public, w.Hash}, w: w}
+		u := &unwrapper{t: t, c: c, s: s, w: w,
+			by: wrapping{key: sub.handle, public: public, hash: w.Hash, host: sub.allows(hsm.PurposeDecrypt)}}
 		defer u.close()
 		if err := u.openEnvelope(); err != nil {
 			return err
@@ -143,7 +145,8 @@ func (t *token) unwrapOAEP(api cryptoki, s session, by wrapping, wrapped []byte,
 	if !by.public.Encrypts(wrapped) {
 		return 0, callResult(fnUnwrap, p11.CKR_WRAPPED_KEY_LEN_RANGE)
 	}
-	if by.hash == crypto.SHA256 && t.rawUnwrap.Load() {
+	if by.hash == crypto.SHA256 && by.host {
+		t.rawUnwrap.Store(true)
 		inside, err := t.openOAEP(api, s, by.key, by.hash, wrapped)
 		if err != nil {
 			return 0, err

@@ -46,7 +46,7 @@ func (t *token) checkUnwrapping(api cryptoki, s session, shape pairShape, key ob
 	if err != nil {
 		return err
 	}
-	o, err := t.unwrapOAEP(api, s, wrapping{key, public, h}, wrapped, keyEncryptionKey)
+	o, err := t.unwrapOAEP(api, s, wrapping{key: key, public: public, hash: h, host: shape.host}, wrapped, keyEncryptionKey)
 	if err != nil {
 		return err
 	}
