@@ -72,10 +72,23 @@ func newFileSystem(v *volume, o *MountOptions) (*fileSystem, error) {
 	s.tree = newTree(root, s.renames.log().Seq(), s.dirs.drop)
 	s.folds.tree = s.tree
 	s.committer = newCommitter(s)
-	if err := s.keepRoot(root); err != nil {
+	if err = s.keepRoot(root); err == nil {
+		err = s.settleRenames()
+	}
+	if err != nil {
+		s.letGo()
 		return nil, err
 	}
-	return s, s.settleRenames()
+	return s, nil
+}
+
+// letGo closes what is open in the store.
+func (s *fileSystem) letGo() {
+	s.renames.close()
+	if s.rootDir != nil {
+		s.dirs.release(s.rootDir)
+	}
+	s.dirs.closeAll()
 }
 
 func (s *fileSystem) rootInode() (*inode, error) {
@@ -145,24 +158,33 @@ func serve(ctx context.Context, v *volume, o MountOptions) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	g, err := v.grantMount(ctx)
+	srv, err := fsys.serve(ctx, o)
+	if err != nil {
+		fsys.letGo()
+	}
+	return srv, err
+}
+
+// serve makes the mount's grant and gives the mount point to the kernel.
+func (s *fileSystem) serve(ctx context.Context, o MountOptions) (*Server, error) {
+	g, err := s.vol.grantMount(ctx)
 	if err != nil {
 		return nil, err
 	}
 	unix.Umask(0) // the kernel has applied the caller's
-	fserver, err := fuse.NewServer(fsys, o.Mountpoint, o.fuseOptions(fsys))
+	fserver, err := fuse.NewServer(s, o.Mountpoint, o.fuseOptions(s))
 	if err != nil {
 		g.retain()
 		return nil, mountError(o.Mountpoint, err)
 	}
-	srv := &Server{fs: fsys, fuse: fserver, grants: g, mounted: time.Now(), opts: o, done: make(chan struct{})}
+	srv := &Server{fs: s, fuse: fserver, grants: g, mounted: time.Now(), opts: o, done: make(chan struct{})}
 	srv.live, srv.stop = context.WithCancel(context.Background())
 	go fserver.Serve()
 	if err := fserver.WaitMount(); err != nil {
 		g.retain()
 		return nil, mountError(o.Mountpoint, err)
 	}
-	go fsys.committer.run()
+	go s.committer.run()
 	tuneReadahead(o.Mountpoint)
 	go srv.finish()
 	return srv, nil
@@ -209,9 +231,7 @@ func (s *fileSystem) detach() error {
 	if err == nil && s.suspect.Load() {
 		err = errFlushFailed
 	}
-	s.renames.close()
-	s.dirs.release(s.rootDir)
-	s.dirs.closeAll()
+	s.letGo()
 	if err != nil {
 		s.log.Error("not everything was written: files are checked at the next mount", "err", err)
 		return err

@@ -81,6 +81,13 @@ func (d *Disk) Dead() bool {
 	return d.dead
 }
 
+// Descriptors counts what is open.
+func (d *Disk) Descriptors() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.open)
+}
+
 // Reboot ends the system: all descriptors are gone. With power, only what is durable is there afterwards,
 // and what of the rest chance has let through; without, everything is.
 func (d *Disk) Reboot(power bool) {
