@@ -156,7 +156,7 @@ func (m *move) stageAll(undo *[]func()) error {
 func (m *move) stageOne(in *inode, d *dirHandle, from, to place, undo *[]func()) error {
 	switch {
 	case in.isRegular():
-		back, err := m.s.stageSlot(in, d, from, to, m.nextSeq())
+		back, err := m.s.stageSlot(in, d, from, to)
 		if err == nil {
 			*undo = append(*undo, back)
 		}
@@ -224,24 +224,12 @@ func (m *move) done() {
 	}
 }
 
-// nextSeq is the sequence of the rename log's entry for this move, 0 when there will be none. A file that
-// changes places with a directory gets the path that the entry vacates, so its slot must not be older.
-func (m *move) nextSeq() uint64 {
-	if !m.movesDir() {
-		return 0
-	}
-	return m.s.renames.log().Seq() + 1
-}
-
 // stageSlot wraps a file's key for the path to, beside the present one, and returns what takes that
-// back. seq is the rename log sequence that to stands for, 0 for the present one.
-func (s *fileSystem) stageSlot(in *inode, d *dirHandle, from, to place, seq uint64) (undo func(), err error) {
+// back.
+func (s *fileSystem) stageSlot(in *inode, d *dirHandle, from, to place) (undo func(), err error) {
 	slot, old, err := s.wrapFor(in, d, from, to)
 	if err != nil {
 		return nil, err
-	}
-	if seq != 0 {
-		slot.LogSeq = seq
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()

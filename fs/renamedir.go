@@ -2,6 +2,7 @@ package fs
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -19,14 +20,23 @@ func (s *fileSystem) stageDir(in *inode, to place) (undo func(), err error) {
 		return nil, err
 	}
 	defer s.dirs.release(sub)
+	entry := logName(to.name, s.renames.log().Seq()+1)
 	err = keepTime(sub.Dir, func() error {
-		if err := sub.Unlink(dirLinkNew); err != nil && !errors.Is(err, syscall.ENOENT) {
-			return err
+		for _, link := range []struct{ as, name string }{{dirLinkLog, entry}, {dirLinkNew, to.name}} {
+			if err := sub.Unlink(link.as); err != nil && !errors.Is(err, syscall.ENOENT) {
+				return err
+			}
+			if err := sub.Symlink(s.vol.crypto.SealDir(to.dir.dirID, link.name, in.dirID), link.as); err != nil {
+				return err
+			}
 		}
-		return sub.Symlink(s.vol.crypto.SealDir(to.dir.dirID, to.name, in.dirID), dirLinkNew)
+		return nil
 	})
 	return func() { s.unstageDir(in) }, err
 }
+
+// logName is what takes the place of a name in dirLinkLog: no name has a slash.
+func logName(name string, seq uint64) string { return name + "/" + strconv.FormatUint(seq, 10) }
 
 // unstageDir takes stageDir back, unless the rename is in the log and not cancelled there yet;
 // renames.mu is held.
@@ -171,7 +181,7 @@ func ownNames(entries []backing.Entry) ([]string, error) {
 	for _, e := range entries {
 		long, companion := strings.CutSuffix(e.Name, longNameSuffix)
 		switch {
-		case e.Name == dirLink || e.Name == dirLinkNew:
+		case e.Name == dirLink || e.Name == dirLinkNew || e.Name == dirLinkLog:
 		case leftover(e.Name):
 			names = append(names, e.Name)
 		case companion && strings.HasPrefix(long, longPrefix) && !there[long]:
@@ -180,7 +190,7 @@ func ownNames(entries []backing.Entry) ([]string, error) {
 			return nil, syscall.ENOTEMPTY
 		}
 	}
-	return append(names, dirLinkNew, dirLink), nil
+	return append(names, dirLinkLog, dirLinkNew, dirLink), nil
 }
 
 // leftover reports whether a name in the store is what a crash has left, of use to nobody but for saving

@@ -15,6 +15,7 @@ const (
 	volumeName     = "kmsfs.volume"  // the volume file, in the root
 	dirLink        = "kmsfs.dir"     // a directory's identity, a symbolic link
 	dirLinkNew     = "kmsfs.dir.new" // the same for the place that it is being moved to
+	dirLinkLog     = "kmsfs.dir.log" // which entry of the rename log that move has, a symbolic link
 	longNameSuffix = ".name"         // beside a long name: a symbolic link to the whole encrypted name
 	tempPrefix     = "kmsfs.tmp-"    // being made; renamed to its final name
 	movedPrefix    = "kmsfs.moved."  // a symbolic link for a place that another is being renamed to

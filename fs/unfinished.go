@@ -49,8 +49,8 @@ func (s *fileSystem) cancelRename(e envelope.RenameEntry) (err error) {
 }
 
 // stagedOnly reports whether the directory of e stands at its old place with the identity for the
-// new one beside its own: the last step before the rename. A rename that happened, and any trouble
-// on the way, answers no.
+// new one beside its own, made for that very entry: the last step before the rename. A rename that
+// happened, and any trouble on the way, answers no.
 func (s *fileSystem) stagedOnly(e envelope.RenameEntry) bool {
 	staged := false
 	err := s.withDir(e.Old, func(sub *backing.Dir, parent envelope.DirID) error {
@@ -58,7 +58,7 @@ func (s *fileSystem) stagedOnly(e envelope.RenameEntry) bool {
 		if err != nil {
 			return err
 		}
-		next, err := ownLink(sub, dirLinkNew)
+		next, err := ownLink(sub, dirLinkLog)
 		if err != nil {
 			return err
 		}
@@ -66,7 +66,7 @@ func (s *fileSystem) stagedOnly(e envelope.RenameEntry) bool {
 			return err
 		}
 		return s.atParent(e.New, func(_ *dirHandle, to *inode) error {
-			_, err := s.vol.crypto.OpenDir(to.dirID, path.Base(e.New), next)
+			_, err := s.vol.crypto.OpenDir(to.dirID, logName(path.Base(e.New), e.Seq), next)
 			staged = err == nil
 			return err
 		})

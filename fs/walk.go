@@ -246,7 +246,7 @@ var errReserved = errors.New("a reserved name without a meaning")
 // ownName reports whether a volume keeps bookkeeping under a store name, in its root or below.
 func (v *volume) ownName(store string, root bool) bool {
 	switch store {
-	case dirLink, dirLinkNew:
+	case dirLink, dirLinkNew, dirLinkLog:
 		return true
 	case volumeName, envelope.MountsFile, envelope.RenameLogFile:
 		return root

@@ -27,16 +27,20 @@ func TestExchangeThatACrashPreventedLeavesBothDirectoriesReadable(t *testing.T) 
 		v.mount()
 		must(t, renameat2(v.path("x"), v.path("y"), unix.RENAME_EXCHANGE))
 		v.kill()
-		identity := map[string]string{}
+		identity, entry := map[string]string{}, map[string]string{}
 		for _, d := range []string{"x", "y"} {
 			target, err := os.Readlink(filepath.Join(store[d], "kmsfs.dir"))
 			must(t, err)
 			identity[d] = target
+			entry[d], err = os.Readlink(filepath.Join(store[d], "kmsfs.dir.log"))
+			must(t, err)
 		}
 		sh(t, "/", "cd "+v.Back+" && mv kmsfs.renames kmsfs.mounts .. && find . -mindepth 1 -delete && cp -a "+before+"/. . && mv ../kmsfs.renames ../kmsfs.mounts .")
 		// Both identities for the new places stand beside the old ones.
 		must(t, os.Symlink(identity["y"], filepath.Join(store["x"], "kmsfs.dir.new")))
 		must(t, os.Symlink(identity["x"], filepath.Join(store["y"], "kmsfs.dir.new")))
+		must(t, os.Symlink(entry["y"], filepath.Join(store["x"], "kmsfs.dir.log")))
+		must(t, os.Symlink(entry["x"], filepath.Join(store["y"], "kmsfs.dir.log")))
 		v.mount(flags...)
 		v.wantAllAsWritten()
 		v.remount()
