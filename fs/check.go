@@ -26,7 +26,7 @@ type CheckOptions struct {
 	Logger     *slog.Logger // nil: none
 
 	Report   func(Fault)                  // each fault; never two at once
-	Progress func(files int, bytes int64) // what was checked since; several at once
+	Progress func(files int, bytes int64) // what was checked and read since; several at once
 }
 
 // CheckResult counts what Check found.

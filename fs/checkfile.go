@@ -35,7 +35,7 @@ func (c *checker) checkFile(ctx context.Context, o *Object) {
 	}
 	first := c.firstVisit(o)
 	if first {
-		defer c.count(1, 0)
+		defer c.counted()
 		f.statRecord()
 		c.checkXattrs(o, f.roots.Newest().FileID)
 	}
@@ -61,13 +61,36 @@ func (c *checker) firstVisit(o *Object) bool {
 	return !again
 }
 
-// count notes what was checked since.
-func (c *checker) count(files int, bytes int64) {
+// counted notes a file that was checked, as far as that was possible.
+func (c *checker) counted() {
 	c.mu.Lock()
-	c.result.Files += int64(files)
+	c.result.Files++
+	c.mu.Unlock()
+	c.Progress(1, 0)
+}
+
+// authentic notes content that was authenticated.
+func (c *checker) authentic(bytes int64) {
+	c.mu.Lock()
 	c.result.Bytes += bytes
 	c.mu.Unlock()
-	c.Progress(files, bytes)
+}
+
+// metered is the store of a file whose check tells how far it has come. It is for one goroutine.
+type metered struct {
+	*backing.File
+	read     int64 // since the last report
+	progress func(files int, bytes int64)
+}
+
+// ReadAt implements envelope.Store.
+func (m *metered) ReadAt(p []byte, off int64) (int, error) {
+	n, err := m.File.ReadAt(p, off)
+	if m.read += int64(n); m.read >= scanBytes {
+		m.progress(0, m.read)
+		m.read = 0
+	}
+	return n, err
 }
 
 func (f *fileCheck) fault(code FaultCode, cause error) { f.report(fault(code, f.o, cause)) }
@@ -159,23 +182,26 @@ func (f *fileCheck) younger() bool {
 // content opens the file and authenticates all of it.
 func (f *fileCheck) content(key *envelope.DataKey) {
 	o := f.s.fileOptions(f.store, key)
-	o.Workers = 1 // several files are checked at once
+	o.Store, o.Workers = &metered{File: f.store, progress: f.Progress}, 1 // several files are checked at once
 	file, err := f.s.openRoots(f.store, o, f.roots, &fileState{})
 	if err != nil {
 		f.badRoot(o, err)
 		return
 	}
 	defer file.Wipe()
+	defer context.AfterFunc(f.ctx, file.Wipe)() // which ends Verify
 	if err := f.roots.SpareDamage(); err != nil && !f.s.vol.mounts.AnyUnclean() {
 		f.fault(FaultSparePage, err)
 	}
 	f.sizes(file)
 	if err := file.Verify(nil); err != nil {
-		f.badContent(file, err)
+		if f.ctx.Err() == nil {
+			f.badContent(file, err)
+		}
 		return
 	}
 	f.beyond(file)
-	f.count(0, file.Size())
+	f.authentic(file.Size())
 }
 
 // sizes compares what stat shows with the file's size.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -195,5 +196,16 @@ func TestCheckRefusesAVolumeInUse(t *testing.T) {
 	_, err := Check(t.Context(), CheckOptions{Backing: s.dir, Keys: s.keys.Service(), Workers: 1})
 	if kindOf(err) != KindLocked {
 		t.Errorf("%v, want KindLocked", err)
+	}
+}
+
+func TestInterruptedCheckEndsAndReportsNoDamage(t *testing.T) {
+	s, _ := checkStore(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := Check(ctx, CheckOptions{Backing: s.dir, Keys: s.keys.Service(), Workers: 2,
+		Report:   func(f Fault) { t.Errorf("%+v", f) },
+		Progress: func(int, int64) { cancel() }})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want %v", err, context.Canceled)
 	}
 }
