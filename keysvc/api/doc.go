@@ -22,7 +22,7 @@
 // A request's credential scope names its region; one service stands for all
 // regions, each with its own keys.
 //
-// GET /healthz answers while the process lives, GET /readyz while the store and
+// GET /health answers while the process lives, GET /ready while the store and
 // the token can be used and the server isn't stopping. They need no signature.
 //
 // Trust: the network sees plaintext data keys unless the listener has TLS; the

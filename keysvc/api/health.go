@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -11,15 +12,19 @@ const readyTime = 2 * time.Second
 
 // isHealth recognises what load balancers ask, and AWS clients never do.
 func isHealth(r *http.Request) bool {
-	return r.Method == http.MethodGet && (r.URL.Path == "/healthz" || r.URL.Path == "/readyz")
+	switch r.URL.Path {
+	case "/health", "/healthz", "/ready", "/readyz":
+		return r.Method == http.MethodGet
+	}
+	return false
 }
 
-// health answers /healthz and /readyz in plain text.
+// health answers /health and /ready, also by the names that end in z, in plain text.
 func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	status, text := http.StatusOK, "ok\n"
-	if r.URL.Path == "/readyz" {
+	if strings.HasPrefix(r.URL.Path, "/ready") {
 		status, text = s.ready(r.Context())
 	}
 	w.WriteHeader(status)

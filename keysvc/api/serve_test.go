@@ -17,7 +17,7 @@ import (
 
 func TestHealthNeedsNoSignature(t *testing.T) {
 	e := serve(t)
-	for path, want := range map[string]string{"/healthz": "200 ok\n", "/readyz": "200 ready\n"} {
+	for path, want := range map[string]string{"/health": "200 ok\n", "/healthz": "200 ok\n", "/ready": "200 ready\n", "/readyz": "200 ready\n"} {
 		answer, err := http.Get(e.url + path)
 		if err != nil {
 			t.Fatal(err)

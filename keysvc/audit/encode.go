@@ -3,7 +3,6 @@ package audit
 import (
 	"bytes"
 	"encoding/json"
-	"maps"
 	"slices"
 	"strconv"
 	"unicode/utf8"
@@ -123,7 +122,7 @@ func (w *writer) params(name string, p Params) {
 		return
 	}
 	w.open('{')
-	for _, name := range slices.Sorted(maps.Keys(p)) {
+	for _, name := range sortedNames(p) {
 		w.comma()
 		w.string(name)
 		w.text = append(w.text, ':')
@@ -154,13 +153,23 @@ func (w *writer) pairs(pairs map[string]string) {
 		return
 	}
 	w.open('{')
-	for _, name := range slices.Sorted(maps.Keys(pairs)) {
+	for _, name := range sortedNames(pairs) {
 		w.comma()
 		w.string(name)
 		w.text = append(w.text, ':')
 		w.string(pairs[name])
 	}
 	w.close('}')
+}
+
+// sortedNames are a map's names in order, in one allocation.
+func sortedNames[V any](of map[string]V) []string {
+	names := make([]string, 0, len(of))
+	for name := range of {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
 }
 
 // string writes a text that needs no escaping itself.
