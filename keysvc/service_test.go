@@ -45,7 +45,7 @@ func withToken(m *testing.M) (int, error) {
 			return 1, err
 		}
 		defer os.RemoveAll(dir)
-		if err := pkcs11.ProvisionSoftHSM(dir, []byte("123456"), "test"); err != nil {
+		if err := errors.Join(pkcs11.ProvisionSoftHSM(dir, []byte("123456"), "test"), pkcs11.ProvisionSoftHSM(dir, []byte(clusterPIN), "second")); err != nil {
 			return 1, err
 		}
 	}
@@ -112,7 +112,7 @@ func openService(t testing.TB, dir string, c *clock, tok hsm.Token) *fixture {
 		t.Fatal(err)
 	}
 	s, err := New(context.Background(), Config{
-		Token: tok, Store: db, Audit: trail, Account: testAccount, Region: testRegion, Now: c.now})
+		Token: tok, Store: db, Audit: trail, Account: testAccount, Region: testRegion, Now: c.now, Clusters: testClusters{}})
 	if err != nil {
 		t.Fatal(err)
 	}
