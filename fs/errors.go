@@ -93,7 +93,7 @@ func (e *Error) Hint() string {
 var kindHints = map[Kind]string{
 	KindKeyDisabled: "enable the key again: kmsfs key enable KEY",
 	KindKeyExpired:  "the key is pending deletion: kmsfs key cancel-deletion KEY && kmsfs key enable KEY",
-	KindKeyMissing:  "the key is not in this key service; name the state directory or endpoint that made the volume",
+	KindKeyMissing:  "the key is not in this key service (name the state directory or endpoint that made the volume), or its custom key store is not connected (kmsfs store list)",
 	KindKeyRejected: "the volume or file was changed or moved outside the mount, or belongs to another key service",
 	KindKeyDenied:   "ask for a grant: kmsfs grant create KEY --grantee PRINCIPAL --operations Decrypt,GenerateDataKey",
 	KindUnavailable: "check that the key service runs and that its endpoint is reachable",
@@ -213,6 +213,9 @@ func envelopeErrno(k envelope.Kind) syscall.Errno {
 // stateKind reads the state from the message of a KMSInvalidStateException, the only place where
 // AWS tells it.
 func stateKind(msg string) Kind {
+	if strings.Contains(msg, "external key store") {
+		return KindUnavailable // its proxy failed
+	}
 	for _, gone := range []string{"is pending import", "is unavailable", "is creating"} {
 		if strings.Contains(msg, gone) {
 			return KindKeyMissing

@@ -26,6 +26,7 @@ func TestEveryCauseShowsTheErrnoOfTheDesign(t *testing.T) {
 		{"pending deletion", state("arn:x is pending deletion."), syscall.EKEYEXPIRED},
 		{"pending import", state("arn:x is pending import."), syscall.ENOKEY},
 		{"unavailable key store", state("arn:x is unavailable."), syscall.ENOKEY},
+		{"external key store that does not answer", state("AWS KMS cannot communicate with the external key store proxy. This might be a transient network issue."), syscall.ETIMEDOUT},
 		{"unknown key", &types.NotFoundException{}, syscall.ENOKEY},
 		{"other context", &types.InvalidCiphertextException{}, syscall.EKEYREJECTED},
 		{"other key", &types.IncorrectKeyException{}, syscall.EKEYREJECTED},

@@ -128,15 +128,17 @@ func isUnreachable(err error) bool {
 // apiExitCode classifies an error of the key service by its AWS name.
 func apiExitCode(name string) int {
 	switch name {
-	case "NotFoundException", "CustomKeyStoreNotFoundException", "CloudHsmClusterNotFoundException":
+	case "NotFoundException", "CustomKeyStoreNotFoundException", "CloudHsmClusterNotFoundException", "XksKeyNotFoundException":
 		return exitNotFound
-	case "AlreadyExistsException", "KMSInvalidStateException", "ConflictException", "LimitExceededException",
-		"CustomKeyStoreInvalidStateException", "CustomKeyStoreHasCMKsException", "CustomKeyStoreNameInUseException", "CloudHsmClusterInUseException":
+	case "CustomKeyStoreInvalidStateException", "CustomKeyStoreHasCMKsException", "CustomKeyStoreNameInUseException",
+		"CloudHsmClusterInUseException", "XksProxyUriInUseException", "XksKeyAlreadyInUseException",
+		"AlreadyExistsException", "KMSInvalidStateException", "ConflictException", "LimitExceededException":
 		return exitConflict
 	case "DisabledException", "AccessDeniedException", "NotAuthorizedException",
 		"InvalidSignatureException", "UnrecognizedClientException", "MissingAuthenticationTokenException":
 		return exitDenied
-	case "KMSInternalException", "DependencyTimeoutException", "KeyUnavailableException", "ThrottlingException":
+	case "XksProxyUriUnreachableException", "XksProxyIncorrectAuthenticationCredentialException", "XksProxyInvalidConfigurationException",
+		"XksProxyInvalidResponseException", "KMSInternalException", "DependencyTimeoutException", "KeyUnavailableException", "ThrottlingException":
 		return exitKeys
 	case "InvalidCiphertextException", "IncorrectKeyException", "KMSInvalidSignatureException", "KMSInvalidMacException",
 		"IncorrectKeyMaterialException":
@@ -256,29 +258,39 @@ func ownHints(err error) []string {
 
 // apiHints tells what to try after an error of the key service.
 var apiHints = map[string]string{
-	"NotFoundException":             "see what there is: kmsfs key list, kmsfs alias list; or name another state directory with --state-dir",
-	"DisabledException":             "enable it: kmsfs key enable KEY",
-	"KMSInvalidStateException":      "see its state: kmsfs key describe KEY; if it is pending deletion: kmsfs key cancel-deletion KEY",
-	"AlreadyExistsException":        "see who has it: kmsfs alias list; or point it elsewhere: kmsfs alias update NAME KEY",
-	"NotAuthorizedException":        "names under alias/aws/ and their keys belong to the service; use a key of your own: kmsfs key create",
-	"AccessDeniedException":         "ask the key's administrator for a grant: kmsfs grant create KEY --grantee ARN --operations Decrypt",
-	"InvalidAliasNameException":     "an alias is alias/ and then letters, digits, / _ or -",
-	"KMSInternalException":          "see why in the log; the audit trail and the store in the state directory must be writable",
-	"UnsupportedOperationException": "keys that the service manages (alias/aws/...) cannot be changed",
-	"LimitExceededException":        "delete what is no longer needed, then try again",
-	"InvalidGrantIdException":       "see the grants: kmsfs grant list KEY",
-	"InvalidGrantTokenException":    "pass the token that kmsfs grant create printed, whole",
-	"ThrottlingException":           "call more slowly, or raise the rates of kmsfs serve --throttle",
-	"ConflictException":             "another change of this key is under way; try again in a moment",
-	"DependencyTimeoutException":    "the HSM did not answer in time; try again",
-	"KeyUnavailableException":       "the HSM is not reachable; try again when it is",
-	"InvalidCiphertextException":    "the wrapped key or its context was changed, or belongs to another key service",
-	"KMSInvalidSignatureException":  "the message or the signature was changed, or another key or algorithm was used",
-	"KMSInvalidMacException":        "the message or the MAC was changed, or another key or algorithm was used",
-	"InvalidKeyUsageException":      "see what the key is for: kmsfs key describe KEY",
-	"IncorrectKeyMaterialException": "import the material that the key had at first; it can never have another",
-	"ExpiredImportTokenException":   "get new parameters: kmsfs key import-parameters KEY",
-	"IncorrectKeyException":         "it was wrapped by another key",
-	"InvalidSignatureException":     "the secret access key is wrong, or the clocks of the two machines differ by more than five minutes",
-	"UnrecognizedClientException":   "the service at --endpoint does not know this access key: kmsfs principal list",
+	"NotFoundException":                                  "see what there is: kmsfs key list, kmsfs alias list; or name another state directory with --state-dir",
+	"DisabledException":                                  "enable it: kmsfs key enable KEY",
+	"KMSInvalidStateException":                           "see its state: kmsfs key describe KEY; if it is pending deletion: kmsfs key cancel-deletion KEY",
+	"AlreadyExistsException":                             "see who has it: kmsfs alias list; or point it elsewhere: kmsfs alias update NAME KEY",
+	"NotAuthorizedException":                             "names under alias/aws/ and their keys belong to the service; use a key of your own: kmsfs key create",
+	"AccessDeniedException":                              "ask the key's administrator for a grant: kmsfs grant create KEY --grantee ARN --operations Decrypt",
+	"InvalidAliasNameException":                          "an alias is alias/ and then letters, digits, / _ or -",
+	"KMSInternalException":                               "see why in the log; the audit trail and the store in the state directory must be writable",
+	"UnsupportedOperationException":                      "keys that the service manages (alias/aws/...) cannot be changed",
+	"LimitExceededException":                             "delete what is no longer needed, then try again",
+	"InvalidGrantIdException":                            "see the grants: kmsfs grant list KEY",
+	"InvalidGrantTokenException":                         "pass the token that kmsfs grant create printed, whole",
+	"ThrottlingException":                                "call more slowly, or raise the rates of kmsfs serve --throttle",
+	"ConflictException":                                  "another change of this key is under way; try again in a moment",
+	"DependencyTimeoutException":                         "the HSM did not answer in time; try again",
+	"KeyUnavailableException":                            "the HSM is not reachable; try again when it is",
+	"InvalidCiphertextException":                         "the wrapped key or its context was changed, or belongs to another key service",
+	"KMSInvalidSignatureException":                       "the message or the signature was changed, or another key or algorithm was used",
+	"KMSInvalidMacException":                             "the message or the MAC was changed, or another key or algorithm was used",
+	"InvalidKeyUsageException":                           "see what the key is for: kmsfs key describe KEY",
+	"IncorrectKeyMaterialException":                      "import the material that the key had at first; it can never have another",
+	"ExpiredImportTokenException":                        "get new parameters: kmsfs key import-parameters KEY",
+	"IncorrectKeyException":                              "it was wrapped by another key",
+	"InvalidSignatureException":                          "the secret access key is wrong, or the clocks of the two machines differ by more than five minutes",
+	"UnrecognizedClientException":                        "the service at --endpoint does not know this access key: kmsfs principal list",
+	"CustomKeyStoreInvalidStateException":                "see its state: kmsfs store list; then kmsfs store connect or kmsfs store disconnect STORE",
+	"CustomKeyStoreNotFoundException":                    "see what there is: kmsfs store list",
+	"CustomKeyStoreHasCMKsException":                     "see its keys: kmsfs key list; schedule their deletion: kmsfs key schedule-deletion KEY",
+	"CustomKeyStoreNameInUseException":                   "choose another name, or see who has it: kmsfs store list",
+	"CloudHsmClusterNotFoundException":                   "name the token first: kmsfs store cluster add CLUSTER; see what there is: kmsfs store cluster list",
+	"CloudHsmClusterInUseException":                      "a token is for one key store: kmsfs store list",
+	"XksProxyUriUnreachableException":                    "see whether the proxy runs at --xks-endpoint, and its certificate is valid",
+	"XksProxyIncorrectAuthenticationCredentialException": "--xks-config must have the access key that the proxy knows",
+	"XksKeyNotFoundException":                            "make the key in the external key manager first, or correct --xks-key-id",
+	"XksKeyAlreadyInUseException":                        "an external key is for one KMS key; name another with --xks-key-id",
 }

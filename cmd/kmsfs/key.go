@@ -54,9 +54,9 @@ func newKeyCreateCommand(a *app) *cobra.Command {
 	c.Flags().StringVar(&made.alias, "alias", "", "also give it this name")
 	c.Flags().StringVar(&made.spec, "spec", "", "kind of key, such as RSA_3072, ECC_NIST_P256 or HMAC_256 (default SYMMETRIC_DEFAULT)")
 	c.Flags().StringVar(&made.usage, "usage", "", "ENCRYPT_DECRYPT, SIGN_VERIFY, GENERATE_VERIFY_MAC or KEY_AGREEMENT; for RSA and key agreement it must be said")
-	c.Flags().StringVar(&made.origin, "origin", "", "EXTERNAL: its material is imported later; AWS_CLOUDHSM or EXTERNAL_KEY_STORE: it is in a --store")
+	c.Flags().StringVar(&made.origin, "origin", "", "EXTERNAL: its material is imported later (default AWS_KMS, or what the --store is)")
 	c.Flags().BoolVar(&made.multiRegion, "multi-region", false, "one that can be replicated to other regions")
-	c.Flags().StringVar(&made.store, "store", "", "make it in this custom key store")
+	c.Flags().StringVar(&made.store, "store", "", "make it in this custom key store, an id or name: kmsfs store list")
 	c.Flags().StringVar(&made.xksKey, "xks-key-id", "", "in an external key store: the key's id there")
 	c.Flags().StringToStringVar(&made.tags, "tags", nil, "tags, K=V,...")
 	addFirstUseFlags(c, &first)
@@ -84,6 +84,26 @@ func (f *keyFlags) keyUsage() types.KeyUsageType {
 	return ""
 }
 
+// place has the key made in a custom key store, if one is named, whose type says the origin.
+func (f *keyFlags) place(ctx context.Context, s keyClient, in *kms.CreateKeyInput) error {
+	if f.store == "" {
+		return nil
+	}
+	id, err := storeID(ctx, s, f.store)
+	if err != nil {
+		return err
+	}
+	in.CustomKeyStoreId = &id
+	switch {
+	case f.origin != "":
+	case f.xksKey != "":
+		in.Origin = types.OriginTypeExternalKeyStore
+	default:
+		in.Origin = types.OriginTypeAwsCloudhsm
+	}
+	return nil
+}
+
 // create makes a key and, if asked, its alias. A key whose alias cannot be made stays: the error
 // names it.
 func (f *keyFlags) create(ctx context.Context, s keyClient) (*types.KeyMetadata, error) {
@@ -91,9 +111,12 @@ func (f *keyFlags) create(ctx context.Context, s keyClient) (*types.KeyMetadata,
 	if alias != "" && !strings.HasPrefix(alias, "alias/") {
 		return nil, failf(exitUsage, "write it as alias/"+alias, "alias %q does not begin with alias/", alias)
 	}
-	out, err := s.CreateKey(ctx, &kms.CreateKeyInput{Description: &f.description, KeySpec: types.KeySpec(f.spec),
-		KeyUsage: f.keyUsage(), Tags: tagsOf(f.tags),
-		Origin: types.OriginType(f.origin), CustomKeyStoreId: optional(f.store), XksKeyId: optional(f.xksKey), MultiRegion: &f.multiRegion})
+	in := &kms.CreateKeyInput{Description: &f.description, KeySpec: types.KeySpec(f.spec), KeyUsage: f.keyUsage(),
+		Tags: tagsOf(f.tags), Origin: types.OriginType(f.origin), XksKeyId: optional(f.xksKey), MultiRegion: &f.multiRegion}
+	if err := f.place(ctx, s, in); err != nil {
+		return nil, err
+	}
+	out, err := s.CreateKey(ctx, in)
 	if err != nil {
 		return nil, wrapf(err, "create key")
 	}
@@ -208,6 +231,7 @@ func (a *app) printKey(k *types.KeyMetadata) error {
 		"Spec", string(k.KeySpec),
 		"Usage", string(k.KeyUsage),
 		"Origin", string(k.Origin),
+		"Key store", aws.ToString(k.CustomKeyStoreId),
 		"Material", aws.ToString(k.CurrentKeyMaterialId),
 		"Created", localTime(aws.ToTime(k.CreationDate)),
 		"Deletion", localTime(aws.ToTime(k.DeletionDate)))

@@ -61,7 +61,7 @@ func newRootCommand(a *app) *cobra.Command {
 		newLsCommand(a), newCatCommand(a), newCpCommand(a), newFsckCommand(a), newInfoCommand(a), newRewrapCommand(a), newRekeyCommand(a),
 		newRecoverCommand(a), newLabCommand(a))
 	addGroup(root, "keys", newKeyCommand(a), newAliasCommand(a), newGrantCommand(a), newTagCommand(a), newStoreCommand(a), newAuditCommand(a),
-		newServeCommand(a), newPrincipalCommand(a))
+		newServeCommand(a), newPrincipalCommand(a), newXKSProxyCommand(a))
 	root.AddCommand(newVersionCommand(a))
 	return root
 }
