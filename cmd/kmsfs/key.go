@@ -234,5 +234,19 @@ func (a *app) printKey(k *types.KeyMetadata) error {
 		"Key store", aws.ToString(k.CustomKeyStoreId),
 		"Material", aws.ToString(k.CurrentKeyMaterialId),
 		"Created", localTime(aws.ToTime(k.CreationDate)),
+		"Material expires", localTime(aws.ToTime(k.ValidTo)),
+		"Multi-Region", multiRegion(k.MultiRegionConfiguration),
 		"Deletion", localTime(aws.ToTime(k.DeletionDate)))
+}
+
+// multiRegion tells where a multi-Region key and its relatives are.
+func multiRegion(m *types.MultiRegionConfiguration) string {
+	if m == nil {
+		return ""
+	}
+	regions := []string{aws.ToString(m.PrimaryKey.Region) + " (primary)"}
+	for _, r := range m.ReplicaKeys {
+		regions = append(regions, aws.ToString(r.Region))
+	}
+	return strings.Join(regions, ", ")
 }

@@ -23,8 +23,9 @@ type dataKeyFlags struct {
 func newKeyDataKeyCommand(a *app) *cobra.Command {
 	var f dataKeyFlags
 	c := &cobra.Command{
-		Use:   "data-key KEY [--bytes N] [--context K=V,...] [--out FILE] [--sealed-out FILE]",
-		Short: "make a data key, in plaintext and encrypted under a key",
+		Aliases: []string{"generate-data-key"},
+		Use:     "data-key KEY [--bytes N] [--context K=V,...] [--out FILE] [--sealed-out FILE]",
+		Short:   "make a data key, in plaintext and encrypted under a key",
 		Long: `Makes a random key for use elsewhere. Without files both forms are printed in base64; key decrypt turns
 the encrypted one into the plaintext again.`,
 		Args: needArgs("KEY"),
@@ -95,8 +96,9 @@ func (a *app) parts(out any, parts ...part) error {
 func newKeyDataKeyPairCommand(a *app) *cobra.Command {
 	var f dataKeyFlags
 	c := &cobra.Command{
-		Use:   "data-key-pair KEY [--spec SPEC] [--context K=V,...] [--out FILE] [--sealed-out FILE] [--public-out FILE]",
-		Short: "make a key pair, its private key also encrypted under a key",
+		Aliases: []string{"generate-data-key-pair"},
+		Use:     "data-key-pair KEY [--spec SPEC] [--context K=V,...] [--out FILE] [--sealed-out FILE] [--public-out FILE]",
+		Short:   "make a key pair, its private key also encrypted under a key",
 		Long: `Makes a key pair for use elsewhere: the private key as PKCS #8 and the public key as SubjectPublicKeyInfo,
 both DER. Without files all forms are printed in base64.`,
 		Args: needArgs("KEY"),
@@ -136,9 +138,10 @@ func (f *dataKeyFlags) pairHidden(ctx context.Context, a *app, s keyClient, key 
 func newKeyRandomCommand(a *app) *cobra.Command {
 	var b bytesFlags
 	c := &cobra.Command{
-		Use:   "random N [--out FILE]",
-		Short: "random bytes of the HSM, up to 1024",
-		Args:  needArgs("N"),
+		Aliases: []string{"generate-random"},
+		Use:     "random N [--out FILE]",
+		Short:   "random bytes of the HSM, up to 1024",
+		Args:    needArgs("N"),
 		RunE: func(c *cobra.Command, args []string) error {
 			n, err := strconv.ParseInt(args[0], 10, 32)
 			if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/pem"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -14,7 +15,7 @@ import (
 )
 
 const importLong = `Gives a key of origin EXTERNAL its material: 32 bytes for a symmetric key, 28 to 64 for HMAC, a PKCS #8
-private key (DER) for key pairs. The material is wrapped here for a key of the HSM, so it crosses the
+private key (PEM or DER) for key pairs. The material is wrapped here for a key of the HSM, so it crosses the
 wire encrypted. Material that was wrapped elsewhere comes with --token and what key import-parameters
 has made.`
 
@@ -40,6 +41,10 @@ func newKeyImportCommand(a *app) *cobra.Command {
 				return err
 			}
 			defer clear(material)
+			if block, _ := pem.Decode(material); block != nil {
+				material = block.Bytes
+				defer clear(material)
+			}
 			return a.onKey(c.Context(), args[0], func(s keyClient, id *string) error { return f.run(c.Context(), a, s, id, material) })
 		},
 	}
@@ -93,9 +98,10 @@ func wrapForImport(ctx context.Context, s keyClient, id *string, material []byte
 func newKeyImportParametersCommand(a *app) *cobra.Command {
 	var algorithm, spec, public, token string
 	c := &cobra.Command{
-		Use:   "import-parameters KEY --public-out FILE --token-out FILE",
-		Short: "what is needed to wrap key material elsewhere",
-		Args:  needArgs("KEY"),
+		Aliases: []string{"get-parameters-for-import"},
+		Use:     "import-parameters KEY --public-out FILE --token-out FILE",
+		Short:   "what is needed to wrap key material elsewhere",
+		Args:    needArgs("KEY"),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.onKey(c.Context(), args[0], func(s keyClient, id *string) error {
 				out, err := s.GetParametersForImport(c.Context(), &kms.GetParametersForImportInput{KeyId: id,
@@ -117,9 +123,10 @@ func newKeyImportParametersCommand(a *app) *cobra.Command {
 func newKeyDeleteMaterialCommand(a *app) *cobra.Command {
 	var material string
 	c := &cobra.Command{
-		Use:   "delete-material KEY [--material ID]",
-		Short: "delete imported material; the key is unusable until it is imported again",
-		Args:  needArgs("KEY"),
+		Aliases: []string{"delete-imported-key-material"},
+		Use:     "delete-material KEY [--material ID]",
+		Short:   "delete imported material; the key is unusable until it is imported again",
+		Args:    needArgs("KEY"),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.onKey(c.Context(), args[0], func(s keyClient, id *string) error {
 				_, err := s.DeleteImportedKeyMaterial(c.Context(), &kms.DeleteImportedKeyMaterialInput{KeyId: id, KeyMaterialId: optional(material)})

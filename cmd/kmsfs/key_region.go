@@ -8,13 +8,14 @@ import (
 
 func newKeyReplicateCommand(a *app) *cobra.Command {
 	var description string
+	var tags map[string]string
 	c := &cobra.Command{
-		Use:   "replicate KEY REGION [--description TEXT]",
+		Use:   "replicate KEY REGION [--description TEXT] [--tags K=V,...]",
 		Short: "make the replica of a multi-Region key in another region and print its ARN",
 		Args:  needArgs("KEY", "REGION"),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.onKey(c.Context(), args[0], func(s keyClient, id *string) error {
-				out, err := s.ReplicateKey(c.Context(), &kms.ReplicateKeyInput{KeyId: id, ReplicaRegion: &args[1], Description: optional(description)})
+				out, err := s.ReplicateKey(c.Context(), &kms.ReplicateKeyInput{KeyId: id, ReplicaRegion: &args[1], Description: optional(description), Tags: tagsOf(tags)})
 				if err != nil {
 					return err
 				}
@@ -27,14 +28,16 @@ func newKeyReplicateCommand(a *app) *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&description, "description", "", "what the replica is for")
+	c.Flags().StringToStringVar(&tags, "tags", nil, "tags, K=V,...")
 	return c
 }
 
 func newKeyUpdatePrimaryCommand(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:   "update-primary KEY REGION",
-		Short: "make the replica in another region the primary key",
-		Args:  needArgs("KEY", "REGION"),
+		Use:     "update-primary KEY REGION",
+		Aliases: []string{"update-primary-region"},
+		Short:   "make the replica in another region the primary key",
+		Args:    needArgs("KEY", "REGION"),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.onKey(c.Context(), args[0], func(s keyClient, id *string) error {
 				_, err := s.UpdatePrimaryRegion(c.Context(), &kms.UpdatePrimaryRegionInput{KeyId: id, PrimaryRegion: &args[1]})

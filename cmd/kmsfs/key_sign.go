@@ -122,7 +122,7 @@ func newKeyVerifyCommand(a *app) *cobra.Command {
 
 func newKeyMACCommand(a *app) *cobra.Command {
 	var f signFlags
-	c := &cobra.Command{Use: "mac KEY [--algorithm A] [--in FILE] [--out FILE]", Short: "make the HMAC of a message", Args: needArgs("KEY"),
+	c := &cobra.Command{Aliases: []string{"generate-mac"}, Use: "mac KEY [--algorithm A] [--in FILE] [--out FILE]", Short: "make the HMAC of a message", Args: needArgs("KEY"),
 		RunE: a.onMessage(&f, func(ctx context.Context, s keyClient, key string, message []byte) error {
 			algorithm, err := f.macAlgorithm(ctx, s, key)
 			if err != nil {
@@ -178,7 +178,7 @@ func (a *app) verified(out any, what string) error {
 
 func newKeyPublicKeyCommand(a *app) *cobra.Command {
 	var b bytesFlags
-	c := &cobra.Command{Use: "public-key KEY [--out FILE]", Short: "print the public key of a key pair, PEM", Args: needArgs("KEY"),
+	c := &cobra.Command{Aliases: []string{"get-public-key"}, Use: "public-key KEY [--out FILE]", Short: "print the public key of a key pair, PEM", Args: needArgs("KEY"),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.withKeys(c.Context(), func(s keyClient) error {
 				out, err := s.GetPublicKey(c.Context(), &kms.GetPublicKeyInput{KeyId: &args[0]})
