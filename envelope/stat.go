@@ -8,10 +8,12 @@ import (
 const (
 	// StatRecordSize is the length of the stat record in a root page, in bytes.
 	StatRecordSize = statTagSize + statPlainSize
-	// HintSize is the length of a stat hint, in bytes.
-	HintSize = hintFixedSize + StatRecordSize
+	// HintSize is the length of a stat hint, in bytes. Up to 60 fit into an inode of 256 bytes on ext4 under
+	// its name; a longer one would take a block for itself.
+	HintSize = hintFixedSize + hintTagSize + statPlainSize
 
 	statTagSize   = 28 // the first sivIVSize bytes start the key stream
+	hintTagSize   = 16
 	statPlainSize = 8
 	hintFixedSize = 1 + 16 + 8 + 8
 	hintVersion   = 1
@@ -26,14 +28,14 @@ const (
 // SealStat returns the stat record of a root page: the size of file id, in bytes, at commit seq,
 // readable with the volume key alone. All zeros after Wipe.
 func (v *Volume) SealStat(id FileID, seq, size uint64) [StatRecordSize]byte {
-	return v.sealSize(recordHeader(id, seq), size)
+	return [StatRecordSize]byte(v.sealSize(recordHeader(id, seq), size, statTagSize))
 }
 
 // OpenStat returns the size in a stat record. KindCorrupt if rec was not sealed for this file and
 // commit.
 func (v *Volume) OpenStat(id FileID, seq uint64, rec []byte) (uint64, error) {
 	const op = "open stat record"
-	size, err := v.openSize(op, recordHeader(id, seq), rec)
+	size, err := v.openSize(op, recordHeader(id, seq), rec, statTagSize)
 	if err != nil {
 		return 0, newError(op, KindOf(err), id, errors.Unwrap(err))
 	}
@@ -64,8 +66,7 @@ const hintDurable = 1 << 63
 // and sealed size. All zeros after Wipe.
 func (v *Volume) SealHint(id FileID, seq, mountID, size uint64) []byte {
 	fixed := hintHeader(Hint{FileID: id, Sequence: seq, MountID: mountID})
-	sealed := v.sealSize(append([]byte{statHint}, fixed...), size)
-	return append(fixed, sealed[:]...)
+	return append(fixed, v.sealSize(append([]byte{statHint}, fixed...), size, hintTagSize)...)
 }
 
 // SealDurableHint is SealHint for a file of which a commit is durable: Durable.
@@ -90,7 +91,7 @@ func (v *Volume) OpenHint(b []byte) (Hint, error) {
 	}
 	var err error
 	h.Durable, h.Sequence = h.Sequence&hintDurable != 0, h.Sequence&^uint64(hintDurable)
-	h.Size, err = v.openSize(op, append([]byte{statHint}, b[:hintFixedSize]...), b[hintFixedSize:])
+	h.Size, err = v.openSize(op, append([]byte{statHint}, b[:hintFixedSize]...), b[hintFixedSize:], hintTagSize)
 	if err != nil {
 		return Hint{}, err
 	}
@@ -105,8 +106,9 @@ func hintHeader(h Hint) []byte {
 	return binary.LittleEndian.AppendUint64(b, h.MountID)
 }
 
-// sealSize returns the tag over header and size, and the encrypted size.
-func (v *Volume) sealSize(header []byte, size uint64) (out [StatRecordSize]byte) {
+// sealSize returns the tag over header and size, n bytes of it, and the encrypted size.
+func (v *Volume) sealSize(header []byte, size uint64, n int) []byte {
+	out := make([]byte, n+statPlainSize)
 	if !v.use() {
 		return out
 	}
@@ -115,22 +117,22 @@ func (v *Volume) sealSize(header []byte, size uint64) (out [StatRecordSize]byte)
 	binary.LittleEndian.PutUint64(plain[:], size)
 	s := v.stats.mac.get()
 	defer v.stats.mac.put(s)
-	copy(out[:], v.stats.seal(s, header, string(plain[:]), statTagSize))
+	copy(out, v.stats.seal(s, header, string(plain[:]), n))
 	return out
 }
 
 // openSize is the inverse of sealSize.
-func (v *Volume) openSize(op string, header, sealed []byte) (uint64, error) {
+func (v *Volume) openSize(op string, header, sealed []byte, n int) (uint64, error) {
 	if !v.use() {
 		return 0, errClosed(op)
 	}
 	defer v.done()
-	if len(sealed) != StatRecordSize {
+	if len(sealed) != n+statPlainSize {
 		return 0, newError(op, KindCorrupt, FileID{}, errors.New("wrong length"))
 	}
 	s := v.stats.mac.get()
 	defer v.stats.mac.put(s)
-	plain, ok := v.stats.open(s, header, append(s.text[:0], sealed...), statTagSize)
+	plain, ok := v.stats.open(s, header, append(s.text[:0], sealed...), n)
 	if !ok {
 		return 0, newError(op, KindCorrupt, FileID{}, errForged)
 	}

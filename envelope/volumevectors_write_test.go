@@ -217,7 +217,7 @@ func (w *vectorWriter) stats() {
 	w.write("stat-hint", "file", "ok", "a copy of the size outside the file", hint, "file-id", id, "sequence", 7, "mount-id", uint64(0x1122334455667788), "size", 100000)
 	durable := w.vol.SealDurableHint(id, 7, 0x1122334455667788, 100000)
 	w.write("stat-hint", "durable", "ok", "the same after a flush", durable, "file-id", id, "sequence", 7, "mount-id", uint64(0x1122334455667788), "size", 100000, "durable", true)
-	for i, label := range map[int]string{1: "file-id", 17: "sequence", 25: "mount-id", 33: "tag", 61: "size"} {
+	for i, label := range map[int]string{1: "file-id", 17: "sequence", 25: "mount-id", 33: "tag", 49: "size"} {
 		w.write("stat-hint", "bad-edited-"+label, "corrupt", "first bit of a field changed", flipBit(hint, i))
 	}
 	w.write("stat-hint", "bad-empty", "corrupt", "nothing", nil)

@@ -54,15 +54,19 @@ func shell(t *testing.T, command string, args ...string) string {
 	return string(out)
 }
 
+// someSource returns the Go source tree: a part of it, or all with -long.
+func someSource(t *testing.T) string {
+	t.Helper()
+	if *long {
+		return goSource(t)
+	}
+	return filepath.Join(goSource(t), "cmd", "compile", "internal", "ssa")
+}
+
 // The Go source tree (a part of it, or all with -long) in a compressed volume: smaller on the disk,
 // the same when read, also after a remount, an overwrite and a truncate.
 func TestSourceTreeInACompressedVolume(t *testing.T) {
-	goroot, err := exec.Command("go", "env", "GOROOT").Output()
-	must(t, err)
-	src := filepath.Join(strings.TrimSpace(string(goroot)), "src")
-	if !*long {
-		src = filepath.Join(src, "cmd", "compile", "internal", "ssa")
-	}
+	src := someSource(t)
 	v := mountedVolume(t, "--compress")
 	shell(t, `cp -a "$1" "$2"`, src, v.path("src"))
 	shell(t, `diff -r "$1" "$2"`, src, v.path("src"))

@@ -93,11 +93,11 @@ func (v *volume) symlink(parent []byte, name, sealed string) (string, error) {
 }
 
 // size opens a sealed size that belongs to header.
-func (v *volume) size(header, sealed []byte) (uint64, error) {
-	if len(sealed) != 36 {
+func (v *volume) size(header, sealed []byte, tagLen int) (uint64, error) {
+	if len(sealed) != tagLen+8 {
 		return 0, corrupt
 	}
-	p, err := openDeterministic(v.subkey("stat-mac"), v.subkey("stat-enc"), header, sealed, 28)
+	p, err := openDeterministic(v.subkey("stat-mac"), v.subkey("stat-enc"), header, sealed, tagLen)
 	if err != nil {
 		return 0, err
 	}
@@ -107,7 +107,7 @@ func (v *volume) size(header, sealed []byte) (uint64, error) {
 // statRecord returns the size in a root page's stat record.
 func (v *volume) statRecord(file []byte, sequence uint64, sealed []byte) (uint64, error) {
 	header := append([]byte{1}, file...)
-	return v.size(binary.LittleEndian.AppendUint64(header, sequence), sealed)
+	return v.size(binary.LittleEndian.AppendUint64(header, sequence), sealed, 28)
 }
 
 // hint returns the size in a stat hint.
@@ -115,10 +115,10 @@ func (v *volume) hint(b []byte) (uint64, error) {
 	if len(b) > 0 && b[0] != 1 {
 		return 0, unsupported
 	}
-	if len(b) != 69 {
+	if len(b) != 57 {
 		return 0, corrupt
 	}
-	return v.size(append([]byte{2}, b[:33]...), b[33:])
+	return v.size(append([]byte{2}, b[:33]...), b[33:], 16)
 }
 
 // slots returns the version of a slot area and a line for each slot.
