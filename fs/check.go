@@ -68,9 +68,7 @@ func Check(ctx context.Context, o CheckOptions) (CheckResult, error) {
 		return c.result, err
 	}
 	defer v.close()
-	c.checkStore()
-	err = v.walk(ctx, o.Workers, c.visit)
-	return c.result, errors.Join(err, c.salvage.close(), c.detach())
+	return c.result, c.run(ctx, v)
 }
 
 // attach opens the volume as a reader does. What is wrong with it as a whole is reported; the volume
@@ -84,16 +82,30 @@ func (c *checker) attach(ctx context.Context) (*volume, error) {
 	if err != nil {
 		return nil, c.badVolume(err)
 	}
-	m.badLog = func(err error) { c.logErr = err }
-	if c.s, err = newFileSystem(v, &m); err != nil {
+	if err := c.begin(v, &m); err != nil {
 		v.close()
 		return nil, err
 	}
-	go c.s.committer.run()
 	return v, nil
 }
 
-func (c *checker) detach() error { return c.s.detach() }
+// begin reads what an attached volume needs besides its key. A damaged rename log does not keep the rest
+// from being checked.
+func (c *checker) begin(v *volume, m *MountOptions) (err error) {
+	m.badLog = func(err error) { c.logErr = err }
+	if c.s, err = newFileSystem(v, m); err != nil {
+		return err
+	}
+	go c.s.committer.run()
+	return nil
+}
+
+// run checks everything in an attached volume, and detaches it.
+func (c *checker) run(ctx context.Context, v *volume) error {
+	c.checkStore()
+	err := v.walk(ctx, c.Workers, c.visit)
+	return errors.Join(err, c.salvage.close(), c.s.detach())
+}
 
 // badVolume reports a volume that cannot be opened because of what is in its store.
 func (c *checker) badVolume(err error) error {
@@ -140,6 +152,8 @@ func (c *checker) visit(ctx context.Context, o *Object) {
 		c.checkOwn(o)
 	case o.Err != nil:
 		c.report(fault(objectFault(o.Err), o, o.Err))
+	case o.Kind() == unix.S_IFDIR && o.DirID == (envelope.DirID{}):
+		return // empty: a crash left it in between two steps, and the next lookup gives it an identity
 	case o.Kind() == unix.S_IFDIR:
 		c.checkXattrs(o, o.DirID)
 	case o.Kind() == unix.S_IFLNK:

@@ -223,6 +223,8 @@ func (f *fileCheck) sizes(file *envelope.File) {
 		f.fault(FaultRootPage, fmt.Errorf("commit %d is the newest, the size for stat is of commit %d", f.roots.Newest().Sequence, h.Sequence))
 	case h.FileID != file.ID():
 		f.fault(FaultHint, errors.New("it is another file's"))
+	case h.Sequence < f.roots.Newest().Sequence && !f.s.vol.believable(f.roots.Newest().MountID):
+		return // a crash came between a later commit and its hint; the next open writes it
 	case int64(h.Size) != file.Size():
 		f.fault(FaultHint, fmt.Errorf("%d bytes, the file has %d", h.Size, file.Size()))
 	}

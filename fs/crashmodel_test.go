@@ -3,6 +3,7 @@ package fs
 import (
 	"bytes"
 	"context"
+	"errors"
 	goflag "flag"
 	"fmt"
 	"log/slog"
@@ -149,6 +150,9 @@ func (c *crashRun) recover() error {
 		c.crashes++
 		c.note("crash, power %v", off)
 		c.disk.Reboot(off)
+		if err := c.fsck(); err != nil {
+			return err
+		}
 		if again < 11 && c.r.IntN(4) == 0 {
 			c.disk.DieAfter(c.r.IntN(30))
 		}
@@ -162,6 +166,32 @@ func (c *crashRun) recover() error {
 		}
 		return c.check(saw, power)
 	}
+}
+
+// fsck checks the volume at times, and at times repairs it: no crash may look like damage, and no repair may
+// take away what the next mount needs.
+func (c *crashRun) fsck() error {
+	if c.r.IntN(4) > 0 {
+		return nil
+	}
+	v := &volume{root: c.disk.Root(), keys: c.keys, log: c.log, ro: true}
+	v.root.Freeze()
+	defer v.close()
+	if err := v.open(context.Background(), "/"); err != nil {
+		return fmt.Errorf("fsck: %w", err)
+	}
+	var damage error
+	k := &checker{seen: map[uint64]bool{}, CheckOptions: CheckOptions{Workers: 1, Repair: c.r.IntN(2) == 0, Progress: func(int, int64) {},
+		Report: func(f Fault) {
+			c.note("fsck: %s, repaired %v", f.String(), f.Repaired)
+			if f.Class != FaultOrphan {
+				damage = errors.Join(damage, errors.New("fsck: "+f.String()))
+			}
+		}}}
+	if err := k.begin(v, &MountOptions{Logger: c.log, NoWriteback: true, ReadOnly: true}); err != nil {
+		return fmt.Errorf("fsck: %w", err)
+	}
+	return errors.Join(k.run(context.Background(), v), damage)
 }
 
 // look mounts and reads everything.

@@ -171,7 +171,7 @@ func (s *fileSystem) healDir(sub *backing.Dir, p place) (envelope.DirID, error) 
 		path, _ := s.tree.path(p.dir, p.name)
 		return envelope.DirID{}, rejected("lookup", path, "the directory's identity (kmsfs.dir) is missing")
 	}
-	id, kept := s.keptIdentity(sub, p)
+	id, kept := s.vol.keptIdentity(sub, p.dir.dirID, p.name)
 	if !kept {
 		id = envelope.NewDirID()
 	}
@@ -182,13 +182,13 @@ func (s *fileSystem) healDir(sub *backing.Dir, p place) (envelope.DirID, error) 
 }
 
 // keptIdentity is the identity that keepIdentity has saved, if it belongs here.
-func (s *fileSystem) keptIdentity(sub *backing.Dir, p place) (envelope.DirID, bool) {
+func (v *volume) keptIdentity(sub *backing.Dir, parent envelope.DirID, name string) (envelope.DirID, bool) {
 	var buf [256]byte
 	n, err := sub.GetXattr("", dirAttr, buf[:])
 	if err != nil {
 		return envelope.DirID{}, false
 	}
-	id, err := s.vol.crypto.OpenDir(p.dir.dirID, p.name, string(buf[:n]))
+	id, err := v.crypto.OpenDir(parent, name, string(buf[:n]))
 	return id, err == nil
 }
 

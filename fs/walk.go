@@ -273,11 +273,12 @@ func (w *walker) enter(d *walkDir, name string) {
 }
 
 // readIdentity reads a directory's identity as lookup does, but changes nothing. An empty directory
-// without one, as a crash may leave it, has the zero id.
+// without one, as a crash may leave it, has the one that was kept of it, else the zero id.
 func (v *volume) readIdentity(sub *backing.Dir, parent envelope.DirID, name string) (envelope.DirID, error) {
 	target, err := ownLink(sub, dirLink)
 	if errors.Is(err, syscall.ENOENT) {
-		return envelope.DirID{}, v.noIdentity(sub)
+		id, _ := v.keptIdentity(sub, parent, name)
+		return id, v.noIdentity(sub)
 	}
 	if err != nil {
 		return envelope.DirID{}, err
