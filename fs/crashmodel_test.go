@@ -94,7 +94,9 @@ func (c *crashRun) init() error {
 }
 
 func (c *crashRun) makeVolume() error {
-	vf, crypto, err := newVolumeFile(context.Background(), &InitOptions{Keys: c.keys, KeyID: modelARN, VolumeID: NewVolumeID()})
+	vf, crypto, err := newVolumeFile(context.Background(), &InitOptions{
+		Keys: c.keys, KeyID: modelARN, VolumeID: NewVolumeID(), PlaintextNames: c.r.IntN(4) == 0, Compress: c.r.IntN(2) == 0,
+	})
 	if err != nil {
 		return err
 	}

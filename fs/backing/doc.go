@@ -5,6 +5,9 @@
 // resolved twice and a symbolic link planted in the store is never followed. A File is what the
 // page engine of package envelope reads and writes.
 //
+// What Dir and File ask of the system goes through an interface, System, so that tests can run on a store
+// in memory that loses power (package crashdisk).
+//
 // Trust: none. Whoever owns the store may change anything at any time; names, sizes and contents
 // are checked by the callers, which hold the keys.
 //
