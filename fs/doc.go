@@ -12,14 +12,20 @@
 // without a mount, walk.go visits every object of its store, check.go
 // authenticates them all (faults.go has what it may find), salvage.go saves what can be read.
 //
+// rewrap.go and the files beside it wrap all keys anew, rekey.go replaces them, recovery.go opens a volume
+// without its CMK; keylist.go says which CMKs a volume has.
+//
 // Trust: the key service and the memory of this process. The backing directory is not trusted:
 // whatever is read from it is authenticated under the volume key or the file's key before it is
 // used. What a change behind the mount's back leads to is in docs/threat-model.md.
 //
-// Concurrency: FUSE requests run in parallel. Lock order: renames.mu, dirStream.mu,
-// fileSystem.names, inode.mu, foldQueue.mu, tree.mu, then the leaf locks (dirCache.mu, committer.mu, dirStreams.mu). Two inodes are never
-// locked at once. Only renames.mu, dirStream.mu, names and inode.mu are held across system calls, and none
-// across a call to the key service.
+// Concurrency: FUSE requests run in parallel. Lock order: rewrapping, volume.fileMu, renames.mu,
+// folding, dirStream.mu, fileSystem.names, inode.mu, foldQueue.mu, tree.mu, then the leaf locks
+// (dirCache.mu, committer.mu, dirStreams.mu, grants.mu, wrapGate.mu, linkSet.mu). Two inodes are never
+// locked at once. Only fileMu, renames.mu, folding, dirStream.mu, names and inode.mu are held across
+// system calls. None that a request waits for is held across a call to the key service, but for renames.mu
+// in the last passes of a rewrap of a busy mount. What wraps a key is inside wrapGate, which holds
+// nothing back: a rewrap waits there for what began before it.
 //
 // Not here: key policy, audit and the HSM (package keysvc), the format of a file (package
 // envelope), the command line.

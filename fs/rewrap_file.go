@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
@@ -39,8 +40,8 @@ func (r *rewrap) visit(_ context.Context, o *Object) {
 	}
 	if err == nil {
 		err = r.inode(in)
-		if r.grants != nil && envelope.KindOf(err) == envelope.KindTruncated {
-			r.s.wraps.drain() // it is being made: its name is there, its first page not yet
+		for try := 0; r.grants != nil && try < 50 && envelope.KindOf(err) == envelope.KindTruncated; try++ {
+			time.Sleep(10 * time.Millisecond) // it is being made: its name is there, its first page not yet
 			err = r.inode(in)
 		}
 		r.s.tree.forget(in.id, 1)

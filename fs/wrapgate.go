@@ -21,7 +21,8 @@ func (g *wrapGate) enter() (done func()) {
 	return g.running.Done
 }
 
-// drain waits for what is running now; what begins meanwhile is not waited for.
+// drain waits for what is running now; what begins meanwhile is not waited for. The caller holds none of
+// the locks that requests take.
 func (g *wrapGate) drain() {
 	g.mu.Lock()
 	before := g.running
