@@ -51,6 +51,7 @@ func (s *fileSystem) settle(in *inode, of *openFile) {
 	if err := of.store.Utimens(unix.Timespec{Nsec: unix.UTIME_OMIT}, *of.mtime.Load()); err != nil {
 		s.log.Warn("modification time not kept", "file", in.file.id.String(), "err", err)
 	}
+	s.noteWritten(in, of)
 }
 
 // hint keeps the store's copy of the size, and the word that a commit of the file is durable; in.mu is held.
@@ -133,6 +134,7 @@ func (c *committer) round() {
 		c.commitOne(in)
 	}
 	c.s.folds.tidy(c.s)
+	c.s.tendLedger(time.Now())
 }
 
 // writing reports whether any file is open for writing.

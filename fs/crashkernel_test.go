@@ -23,7 +23,7 @@ type kernel struct {
 // mountModel attaches the volume on a disk as Mount does, but for the mount point and the grant.
 func mountModel(disk *crashdisk.Disk, keys KeyService, log *slog.Logger) (*kernel, error) {
 	v := &volume{root: disk.Root(), keys: keys, log: log}
-	if err := v.open(context.Background(), "/"); err != nil {
+	if err := v.open(context.Background(), &MountOptions{Backing: "/"}); err != nil {
 		v.close()
 		return nil, err
 	}

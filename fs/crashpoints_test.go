@@ -368,7 +368,7 @@ func TestMountThatFailsLeavesNothingOpen(t *testing.T) {
 	c.disk = crashdisk.New(rand.New(rand.NewPCG(1, 1)))
 	ok(t, c.makeVolume())
 	v := &volume{root: c.disk.Root(), keys: refusingKeys{c.keys}, log: slog.New(slog.DiscardHandler)}
-	ok(t, v.open(t.Context(), "/"))
+	ok(t, v.open(t.Context(), &MountOptions{Backing: "/"}))
 	if _, err := serve(t.Context(), v, MountOptions{Mountpoint: t.TempDir(), Logger: v.log}); err == nil {
 		t.Fatal("mounted without a grant")
 	}

@@ -48,18 +48,32 @@ func (s *fileSystem) createFile(dir *inode, name string, mode uint32, caller *fu
 		return nil, err
 	}
 	defer k.Wipe()
-	f, err := d.Create(p.store, mode&0o7777)
+	in, err := s.createAt(d, p, mode, k, caller, out)
 	if err != nil {
 		s.dropLongName(d, p, long)
+	}
+	return in, err
+}
+
+// createAt makes the file in the store.
+func (s *fileSystem) createAt(d *dirHandle, p place, mode uint32, k *fileKey, caller *fuse.Caller, out *fuse.EntryOut) (*inode, error) {
+	note, err := s.noteNames(p.dir, d)
+	if err != nil {
+		return nil, err
+	}
+	defer note.end()
+	f, err := d.Create(p.store, mode&0o7777)
+	if err != nil {
 		return nil, err
 	}
 	in, err := s.newFile(d, p, f, k, caller, out)
 	if err != nil {
+		note.doubt()
 		f.Close()
 		d.Unlink(p.store)
-		s.dropLongName(d, p, long)
 		return nil, err
 	}
+	note.added(p.name, unix.S_IFREG, "")
 	return in, nil
 }
 
@@ -97,7 +111,11 @@ func (s *fileSystem) firstPage(dir *inode, f *backing.File, k *fileKey) (*envelo
 	if err != nil {
 		return nil, err
 	}
-	return envelope.CreateFile(s.fileOptions(f, k.key), s.vol.id, k.id, area, s.newFileFlags(dir))
+	file, err := envelope.CreateFile(s.fileOptions(f, k.key), s.vol.id, k.id, area, s.newFileFlags(dir))
+	if err == nil {
+		s.vol.ledger.Written(k.id, 0, 0)
+	}
+	return file, err
 }
 
 // newPlace computes where a new name goes and writes the companion of a long one.
@@ -231,15 +249,18 @@ func (s *fileSystem) mkdir(d *dirHandle, p place, mode uint32) error {
 	if err := d.Mkdir(p.store, mode&0o7777|0o700); err != nil {
 		return err
 	}
+	id := envelope.NewDirID()
+	s.vol.ledger.Made(id)
 	sub, err := d.OpenDir(p.store)
 	if err == nil {
-		err = sub.Symlink(s.vol.crypto.SealDir(p.dir.dirID, p.name, envelope.NewDirID()), dirLink)
+		err = sub.Symlink(s.vol.crypto.SealDir(p.dir.dirID, p.name, id), dirLink)
 		if err == nil && mode&0o700 != 0o700 {
 			err = narrow(sub, mode&0o7777)
 		}
 		sub.Close()
 	}
 	if err != nil {
+		s.vol.ledger.Removed(id)
 		d.Rmdir(p.store)
 	}
 	return err
@@ -261,13 +282,31 @@ func (s *fileSystem) makeName(dir *inode, name string, caller *fuse.Caller, out 
 		return err
 	}
 	defer s.dirs.release(d)
-	if err := make(d, p); err != nil {
+	note, err := s.noteNames(dir, d)
+	if err == nil {
+		defer note.end()
+		err = make(d, p)
+	}
+	if err != nil {
 		s.dropLongName(d, p, long)
 		return err
 	}
-	if err := s.giveName(d, p.store, caller); err != nil {
+	if err = s.giveName(d, p.store, caller); err == nil {
+		err = s.enterNew(d, p, note, out)
+	}
+	if err != nil {
+		note.doubt()
+	}
+	return err
+}
+
+// enterNew enters an object that was just made.
+func (s *fileSystem) enterNew(d *dirHandle, p place, note *nameNote, out *fuse.EntryOut) error {
+	in, err := s.enter(d, p, out)
+	if err != nil || note == nil {
 		return err
 	}
-	_, err = s.enter(d, p, out)
+	target, err := s.linkTarget(d, p, in.kind)
+	note.added(p.name, in.kind, target)
 	return err
 }

@@ -31,6 +31,7 @@ const (
 	KindBadMountpoint                   // the mount point cannot be used
 	KindReadOnlyBacking                 // the backing directory cannot be written
 	KindMount                           // the kernel or fusermount3 refused the mount
+	KindRolledBack                      // older than the ledger knows, or removed or brought back; EIO
 	KindDamaged                         // content or header fails authentication, or is cut off; EIO
 )
 
@@ -51,6 +52,7 @@ var kindErrno = map[Kind]syscall.Errno{
 	KindReadOnlyBacking: syscall.EROFS,
 	KindMount:           syscall.EPERM,
 	KindDamaged:         syscall.EIO,
+	KindRolledBack:      syscall.EIO,
 }
 
 // Error is the error type of this package. Path is the plaintext path from the volume's root, or a
@@ -100,6 +102,7 @@ var kindHints = map[Kind]string{
 	KindNotVolume:   "make a volume first: kmsfs init BACKING",
 	KindNotEmpty:    "name an empty directory, or one that does not exist yet",
 	KindBadVolume:   "restore kmsfs.volume from a backup of the backing directory",
+	KindRolledBack:  "after a restore from a backup, accept the store as it is: kmsfs ledger accept BACKING",
 	KindLocked:      "see where: kmsfs status; unmount it first: kmsfs umount MOUNTPOINT",
 	KindDamaged:     "the store was changed or damaged; see what is lost: kmsfs fsck BACKING",
 }

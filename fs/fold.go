@@ -213,6 +213,7 @@ func (s *fileSystem) fold(in *inode, before foldState) error {
 		return err
 	}
 	in.file.slots = t
+	s.vol.ledger.Written(in.file.id, 0, t.Version)
 	return nil
 }
 

@@ -7,7 +7,11 @@ package fs
 func (s *fileSystem) fsync(in *inode, of *openFile) error {
 	changes := s.changes.Load() + 1
 	if in.file.changes == changes {
-		return s.sync(in, of)
+		err := s.sync(in, of)
+		if err == nil {
+			s.noteDurable(in, of)
+		}
+		return err
 	}
 	of.store.WantAll()
 	err := s.sync(in, of)
@@ -16,6 +20,7 @@ func (s *fileSystem) fsync(in *inode, of *openFile) error {
 	}
 	if err == nil {
 		in.file.changes = changes
+		s.noteDurable(in, of)
 	}
 	return err
 }

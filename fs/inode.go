@@ -33,6 +33,8 @@ type inode struct {
 	// compress is what is known of a directory's own setting of compression, see compress.go.
 	compress atomic.Int32
 
+	checked atomic.Bool // directories: compared with the ledger; set under mu
+
 	open atomic.Pointer[openFile] // regular files in use; set and cleared under mu
 
 	mu    sync.Mutex

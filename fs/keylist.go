@@ -75,6 +75,9 @@ func (v *volume) replaceVolumeFile(change func(*envelope.VolumeFile)) error {
 	}
 	v.lock.Close()
 	v.lock = lock
+	if err := v.checkVolumeFile(); err != nil {
+		return err
+	}
 	return v.takeKeys(&vf)
 }
 

@@ -38,10 +38,16 @@ func (s *fileSystem) link(in, dir *inode, name string, out *fuse.EntryOut) error
 		return err
 	}
 	defer s.dirs.release(td)
-	if err := s.linkAt(in, fd, from, td, to); err != nil {
+	note, err := s.noteNames(dir, td)
+	if err == nil {
+		defer note.end()
+		err = s.linkAt(in, fd, from, td, to)
+	}
+	if err != nil {
 		s.dropLongName(td, to, long)
 		return err
 	}
+	note.added(name, in.kind, "")
 	_, err = s.enter(td, to, out)
 	return err
 }
@@ -113,13 +119,22 @@ func (s *fileSystem) unlink(dir *inode, name string) error {
 		return err
 	}
 	in := s.tree.child(dir, name)
+	gone := s.remember(in, d, p, &st)
 	var last *ghost
 	if st.Nlink <= 1 {
 		last = s.newGhost(d, p, &st)
 	}
+	note, err := s.noteNames(dir, d)
+	if err != nil {
+		last.close()
+		return err
+	}
+	defer note.end()
 	if err := s.removeName(p, last, func() error { return d.Unlink(p.store) }); err != nil {
 		return err
 	}
+	note.removed(name, st.Mode, gone.target)
+	s.forget(gone)
 	s.dropLong(d, p)
 	if in != nil && in.isRegular() && last == nil {
 		s.dropSlotOf(in, p)
@@ -193,6 +208,11 @@ func (s *fileSystem) rmdir(dir *inode, name string) error {
 	if err := d.Stat(p.store, &st); err != nil {
 		return err
 	}
+	note, err := s.noteNames(dir, d)
+	if err != nil {
+		return err
+	}
+	defer note.end()
 	if err := s.clearIdentity(in); err != nil {
 		return err
 	}
@@ -200,6 +220,8 @@ func (s *fileSystem) rmdir(dir *inode, name string) error {
 		s.restoreIdentity(in, p)
 		return err
 	}
+	note.removed(name, unix.S_IFDIR, "")
+	s.vol.ledger.Removed(in.dirID)
 	s.dropLong(d, p)
 	s.dirs.drop(in)
 	return nil

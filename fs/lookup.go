@@ -37,6 +37,9 @@ func (s *fileSystem) lookup(dir *inode, name string, out *fuse.EntryOut) (*inode
 		return nil, err
 	}
 	defer s.dirs.release(d)
+	if err := s.checkDir(dir, d); err != nil {
+		return nil, err
+	}
 	return s.enter(d, p, out)
 }
 
@@ -173,6 +176,10 @@ func (s *fileSystem) healDir(sub *backing.Dir, p place) (envelope.DirID, error) 
 	}
 	id, kept := s.vol.keptIdentity(sub, p.dir.dirID, p.name)
 	if !kept {
+		path, _ := s.tree.path(p.dir, p.name)
+		if err := s.checkNew("directory", p.dir, path); err != nil {
+			return envelope.DirID{}, err
+		}
 		id = envelope.NewDirID()
 	}
 	if s.vol.ro {

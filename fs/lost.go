@@ -54,6 +54,9 @@ func (s *fileSystem) renew(in *inode) error {
 	if len(places) == 0 {
 		return syscall.ESTALE
 	}
+	if err := s.checkNew("file", places[0].dir, paths[0]); err != nil {
+		return err
+	}
 	defer s.wraps.enter()()
 	k, err := s.vol.newFileKey(paths, seq)
 	if err != nil {
@@ -192,7 +195,13 @@ func (s *fileSystem) openNeverWritten(in *inode) (again bool, err error) {
 }
 
 func (s *fileSystem) openNothing(in *inode) error {
-	paths, seq := s.tree.paths(in)
+	places, paths, seq := s.tree.places(in)
+	if len(places) == 0 {
+		return syscall.ESTALE
+	}
+	if err := s.checkNew("file", places[0].dir, paths[0]); err != nil {
+		return err
+	}
 	key, slot, err := s.vol.generate(first(paths), seq)
 	if err != nil {
 		return err

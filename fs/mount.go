@@ -26,14 +26,16 @@ type MountOptions struct {
 	DefaultPermissions bool     // let the kernel check modes and owners; implied but for root alone
 	ReadOnly           bool     // never change the backing directory
 	NoWriteback        bool     // do not let the kernel delay writes
+	LedgerDir          string   // where the ledgers of volumes are; none when empty
 	Debug              bool     // log every FUSE request
 	FuseOptions        []string // further mount options for the kernel, such as noexec
 	FSName             string   // shown as the mounted device; the backing directory when empty
 	Logger             *slog.Logger
 
-	shared   bool            // see volume.shared
-	recovery *RecoverySource // see volume.source
-	badLog   func(error)     // is told of a damaged rename log, in whose place an empty one is used; nil: it is an error
+	acceptStore bool            // the ledger learns anew; for offline use
+	shared      bool            // see volume.shared
+	recovery    *RecoverySource // see volume.source
+	badLog      func(error)     // is told of a damaged rename log, in whose place an empty one is used; nil: it is an error
 }
 
 // check refuses a mount point that cannot be used and fills defaults.

@@ -9,10 +9,15 @@ import (
 
 // OfflineOptions says how a volume is opened without a mount.
 type OfflineOptions struct {
-	Backing  string       // directory of the ciphertext
-	Keys     KeyService   // unwraps the volume key and the data keys
-	ReadOnly bool         // change nothing in the store; several may read at the same time
-	Logger   *slog.Logger // nil: none
+	Backing   string       // directory of the ciphertext
+	Keys      KeyService   // unwraps the volume key and the data keys
+	ReadOnly  bool         // change nothing in the store; several may read at the same time
+	Logger    *slog.Logger // nil: none
+	LedgerDir string       // where the ledgers of volumes are; none when empty
+
+	// AcceptStore forgets what the ledger knows of the store first: after a restore from a backup.
+	// CompareLedger then learns the store as it is.
+	AcceptStore bool
 
 	// Recovery opens the volume and its files without its CMK. With an RSA key Keys may be nil for a
 	// volume that is only read.
@@ -36,7 +41,10 @@ type Offline struct {
 // unwrap the volume key, reads the rename log and settles what a crash has left of it. KindLocked
 // when the volume is mounted, or in use by another process that does not only read.
 func OpenVolume(ctx context.Context, o OfflineOptions) (*Offline, error) {
-	m := MountOptions{Backing: o.Backing, Keys: o.Keys, ReadOnly: o.ReadOnly, NoWriteback: true, Logger: o.Logger, shared: o.ReadOnly, recovery: o.Recovery}
+	m := MountOptions{
+		Backing: o.Backing, Keys: o.Keys, ReadOnly: o.ReadOnly, NoWriteback: true, Logger: o.Logger, LedgerDir: o.LedgerDir, acceptStore: o.AcceptStore,
+		shared: o.ReadOnly, recovery: o.Recovery,
+	}
 	if m.Logger == nil {
 		m.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -148,7 +148,12 @@ func (o *Offline) Symlink(target, path string) error {
 // failure temp is removed.
 func (s *fileSystem) install(d *dirHandle, temp string, p place) error {
 	m := &move{s: s, to: p, td: d}
-	var err error
+	note, err := s.noteNames(p.dir, d)
+	if err != nil {
+		return errors.Join(err, d.Unlink(temp))
+	}
+	defer note.end()
+	m.toNote = note
 	if m.dst, err = s.inodeAt(d, p); err == nil {
 		defer s.tree.forget(m.dst.id, 1)
 		if m.dst.isDir() {
@@ -173,10 +178,20 @@ func (s *fileSystem) install(d *dirHandle, temp string, p place) error {
 func (s *fileSystem) replaceBy(m *move, temp string) error {
 	s.names.Lock()
 	defer s.names.Unlock()
-	if err := m.td.Rename(temp, m.td.Dir, m.to.store, 0); err != nil {
+	var st unix.Stat_t
+	if err := m.td.Stat(temp, &st); err != nil {
+		return err
+	}
+	target, err := s.linkTarget(m.td, place{dir: m.to.dir, name: m.to.name, store: temp}, st.Mode)
+	if err == nil {
+		err = m.td.Rename(temp, m.td.Dir, m.to.store, 0)
+	}
+	if err != nil {
 		return err
 	}
 	s.tree.remove(m.to, m.dstLast)
+	m.noteReplaced()
+	m.toNote.added(m.to.name, st.Mode, target)
 	return nil
 }
 

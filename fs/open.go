@@ -228,6 +228,10 @@ func (s *fileSystem) openHeld(in *inode, c *candidate, key *envelope.DataKey) (*
 	if err != nil {
 		return nil, s.openFailed(in, err)
 	}
+	if err := s.checkFile(in, file, c.slots.Version); err != nil {
+		file.Wipe()
+		return nil, err
+	}
 	if in.file.sizeKnown && in.file.size != file.Size() {
 		defer file.Wipe()
 		return nil, s.wrongHint(in, c, file.Size())

@@ -126,6 +126,9 @@ func (s *fileSystem) readDir(input *fuse.ReadIn, add func(*dirHandle, *inode, *s
 		return status(err)
 	}
 	defer s.dirs.release(d)
+	if err := s.checkDir(ds.in, d); err != nil {
+		return status(err)
+	}
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
 	if input.Offset == 0 || !ds.read {

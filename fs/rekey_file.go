@@ -185,6 +185,8 @@ func (r *rekey) write(ctx context.Context, d *dirHandle, temp string, src *rekey
 	if err := file.Sync(); err != nil {
 		return err
 	}
+	seq, _ := file.State()
+	r.s.vol.ledger.Written(k.id, seq, k.slots.Version)
 	return r.copyMeta(f, file, src)
 }
 

@@ -34,6 +34,9 @@ type move struct {
 	src, dst *inode // dst is nil when nothing is at to
 	dstLast  *ghost // what is left of dst when the rename takes its last name
 	seq      uint64 // new rename log sequence, 0 when no directory moves
+
+	fromNote, toNote *nameNote  // the same when the directory is
+	gone             remembered // what dst was, when it is replaced
 }
 
 func (s *fileSystem) rename(a *inode, oldName string, b *inode, newName string, flags uint) error {
@@ -52,7 +55,12 @@ func (s *fileSystem) rename(a *inode, oldName string, b *inode, newName string, 
 		return err
 	}
 	defer s.dirs.release(m.td)
-	if err := m.run(); err != nil {
+	endNotes, err := m.note()
+	if err == nil {
+		defer endNotes()
+		err = m.run()
+	}
+	if err != nil {
 		s.dropLongName(m.td, m.to, long)
 		return err
 	}
@@ -79,6 +87,9 @@ func (m *move) run() error {
 		defer m.s.tree.forget(m.dst.id, 1)
 	}
 	if err := m.check(); err != nil {
+		return err
+	}
+	if err := m.checkMoving(); err != nil {
 		return err
 	}
 	return m.byKind()
@@ -194,13 +205,18 @@ func (m *move) renameStore() error {
 	if m.dstLast != nil {
 		m.s.tree.replaced(m.dst, m.dstLast)
 	}
+	m.noteMoved()
 	return nil
 }
 
 // lastName returns what will be left of dst when the name at to is its last.
 func (m *move) lastName() *ghost {
 	var st unix.Stat_t
-	if m.dst == nil || m.td.Stat(m.to.store, &st) != nil || !m.dst.isDir() && st.Nlink > 1 {
+	if m.dst == nil || m.td.Stat(m.to.store, &st) != nil {
+		return nil
+	}
+	m.gone = m.s.remember(m.dst, m.td, m.to, &st)
+	if !m.dst.isDir() && st.Nlink > 1 {
 		return nil
 	}
 	return m.s.newGhost(m.td, m.to, &st)

@@ -37,6 +37,7 @@ type fileSystem struct {
 	sizes      sizes
 	committer  *committer
 	changes    atomic.Uint64 // counts changes of names and attributes, after each
+	recorded   time.Time     // when the ledger was written last; used by the committer only
 	suspect    atomic.Bool   // a device flush failed: the end of this mount is not a clean one
 	log        *slog.Logger
 	mountpoint string
@@ -52,7 +53,7 @@ const maxOpenDirs = 4096
 func newFileSystem(v *volume, o *MountOptions) (*fileSystem, error) {
 	s := &fileSystem{
 		RawFileSystem: fuse.NewDefaultRawFileSystem(),
-		vol:           v, log: o.Logger, mountpoint: o.Mountpoint, timeout: time.Hour,
+		vol:           v, log: o.Logger, mountpoint: o.Mountpoint, timeout: time.Hour, recorded: time.Now(),
 		writeback: !o.NoWriteback && !o.ReadOnly, euid: os.Geteuid(), workers: o.workers(),
 	}
 	root, err := s.rootInode()
@@ -69,10 +70,16 @@ func newFileSystem(v *volume, o *MountOptions) (*fileSystem, error) {
 		return nil, err
 	}
 	s.dirs = newDirCache(maxOpenDirs)
+	if err := s.checkRenames(); err != nil {
+		return nil, err
+	}
 	s.tree = newTree(root, s.renames.log().Seq(), s.dirs.drop)
 	s.folds.tree = s.tree
 	s.committer = newCommitter(s)
 	if err = s.keepRoot(root); err == nil {
+		err = s.checkDir(root, s.rootDir)
+	}
+	if err == nil {
 		err = s.settleRenames()
 	}
 	if err != nil {
@@ -235,6 +242,9 @@ func (s *fileSystem) detach() error {
 	if err != nil {
 		s.log.Error("not everything was written: files are checked at the next mount", "err", err)
 		return err
+	}
+	if err := s.endLedger(); err != nil {
+		s.log.Error("ledger not written", "ledger", s.vol.ledger.Path(), "err", err)
 	}
 	return s.vol.end()
 }

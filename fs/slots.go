@@ -123,6 +123,7 @@ func (s *fileSystem) stage(in *inode, d *backing.Dir, name string, t envelope.Sl
 	}
 	if err == nil {
 		in.file.slots = t
+		s.vol.ledger.Written(in.file.id, 0, t.Version)
 	}
 	return err
 }

@@ -14,6 +14,7 @@ type Status struct {
 	Mounted    time.Time  `json:"mounted"`
 	GrantID    string     `json:"grantId"`
 	Files      []OpenFile `json:"files"`
+	Ledger     string     `json:"ledger"`   // file that remembers the volume, "" for none
 	KeysHeld   int        `json:"keysHeld"` // data keys of files; the volume key is held besides
 }
 
@@ -31,7 +32,7 @@ func (s *Server) Status() Status {
 	v := s.fs.vol
 	st := Status{
 		Volume: v.id.String(), Backing: v.info.Backing, Mountpoint: s.fs.mountpoint,
-		KeyARN: v.currentARN(), Mounted: s.mounted, GrantID: s.grants.id(v.currentARN()), Files: []OpenFile{},
+		KeyARN: v.currentARN(), Mounted: s.mounted, GrantID: s.grants.id(v.currentARN()), Ledger: v.ledger.Path(), Files: []OpenFile{},
 	}
 	for _, in := range s.fs.committer.inUse() {
 		if f, ok := s.fs.openFileStatus(in); ok {

@@ -111,6 +111,7 @@ func (m *move) moveSymlink() error {
 		m.td.Unlink(movedName(m.to))
 		return err
 	}
+	m.noteSymlink(target)
 	if m.dst != nil && m.dstLast == nil && m.dst.isRegular() {
 		m.s.dropSlotOf(m.dst, m.to)
 	}

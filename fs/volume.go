@@ -17,6 +17,7 @@ import (
 
 	"github.com/kmsfs/kmsfs/envelope"
 	"github.com/kmsfs/kmsfs/fs/backing"
+	"github.com/kmsfs/kmsfs/fs/ledger"
 )
 
 // VolumeInfo is what the volume file tells without any key.
@@ -43,6 +44,7 @@ type volume struct {
 	root    *backing.Dir
 	mountID uint64
 	mounts  *envelope.Mounts
+	ledger  *ledger.Ledger // nil: none
 	keys    KeyService
 	caller  string // principal that calls keys; "" = the root of the CMK's account
 	log     *slog.Logger
@@ -152,14 +154,15 @@ func attach(ctx context.Context, o *MountOptions) (*volume, error) {
 		root.Freeze()
 	}
 	v := &volume{root: root, keys: o.Keys, caller: o.Principal, log: o.Logger, ro: o.ReadOnly, shared: o.shared, source: o.recovery}
-	if err := v.open(ctx, o.Backing); err != nil {
+	if err := v.open(ctx, o); err != nil {
 		v.close()
 		return nil, err
 	}
 	return v, nil
 }
 
-func (v *volume) open(ctx context.Context, path string) error {
+func (v *volume) open(ctx context.Context, o *MountOptions) error {
+	path := o.Backing
 	vf, err := v.lockVolumeFile(path)
 	if err != nil {
 		return err
@@ -172,6 +175,9 @@ func (v *volume) open(ctx context.Context, path string) error {
 		return newError("open volume", path, err)
 	}
 	if err := v.checkIdentity(); err != nil {
+		return err
+	}
+	if err := v.openLedger(o.LedgerDir, o.acceptStore); err != nil {
 		return err
 	}
 	return v.begin(path)
@@ -249,9 +255,15 @@ func (v *volume) begin(path string) error {
 	if v.mounts, err = v.readMounts(); err != nil {
 		return err
 	}
+	if err := v.lineage(); err != nil {
+		return err
+	}
 	if v.ro {
 		v.mounts.BeginReadOnly()
 		return nil
+	}
+	if err := v.ledger.Start(v.mountID); err != nil {
+		return newError("write ledger", v.ledger.Path(), err)
 	}
 	err = v.writeMounts(v.mounts.Begin(v.mountID))
 	if errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EACCES) {
@@ -261,7 +273,7 @@ func (v *volume) begin(path string) error {
 	if err != nil {
 		return newError("record mount", path, err)
 	}
-	return nil
+	return v.ledger.Started()
 }
 
 // readMounts reads the mount states. A missing or damaged file means that nothing is known:
@@ -343,6 +355,7 @@ func (v *volume) close() {
 	if v.lock != nil {
 		v.lock.Close()
 	}
+	v.ledger.Close()
 	v.root.Close()
 }
 

@@ -92,7 +92,7 @@ func (a *app) startMount(ctx context.Context, m mountRequest, log *slog.Logger, 
 		Backing: m.backing, Mountpoint: m.mountpoint, Keys: d.keys.Service(), Principal: caller,
 		AllowOther: m.options.allowOther, DefaultPermissions: m.options.defaultPermissions,
 		ReadOnly: m.options.readOnly, Debug: m.options.debug, FuseOptions: m.options.kernel,
-		Logger: log, FSName: m.backing,
+		Logger: log, FSName: m.backing, LedgerDir: a.ledgerDir(m.options.noLedger),
 	})
 	return d, err
 }

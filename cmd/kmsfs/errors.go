@@ -192,7 +192,7 @@ func mountExitCode(k fs.Kind) int {
 		return exitDenied
 	case fs.KindUnavailable:
 		return exitKeys
-	case fs.KindBadVolume, fs.KindKeyRejected, fs.KindDamaged:
+	case fs.KindBadVolume, fs.KindKeyRejected, fs.KindDamaged, fs.KindRolledBack:
 		return exitIntegrity
 	}
 	return exitFailure

@@ -26,6 +26,14 @@ func (a *app) keyStateDir() string {
 	return embedded.DefaultDir(a.getenv, os.Geteuid(), home)
 }
 
+// ledgerDir is where the ledgers of volumes are, "" for none.
+func (a *app) ledgerDir(none bool) string {
+	if none {
+		return ""
+	}
+	return filepath.Join(a.keyStateDir(), "ledger")
+}
+
 // runtimeDir is where the sockets of this user's daemons are.
 func (a *app) runtimeDir() string { return control.RuntimeDir(a.getenv, os.Geteuid()) }
 

@@ -17,9 +17,9 @@ const mountLong = `Attaches a volume: unwraps its key, makes a grant for this mo
 MOUNTPOINT, which is made if only its last component is missing. The command returns when the mount is ready and leaves a daemon behind; its log is
 STATE-DIR/log/VOLUME.log. With -f it stays in the foreground and logs to standard error.
 
-Options of -o: allow_other (implies default_permissions), default_permissions, ro, debug,
-state_dir=DIR, pin_source=SOURCE, endpoint=URL, ca=FILE, profile=NAME, key_wait=SECONDS, and the
-usual nosuid, nodev, noexec, noatime.
+Options of -o: allow_other (implies default_permissions), default_permissions, ro, debug, noledger (do
+not remember what the store was like, see kmsfs ledger), state_dir=DIR, pin_source=SOURCE, endpoint=URL,
+ca=FILE, profile=NAME, key_wait=SECONDS, and the usual nosuid, nodev, noexec, noatime.
 
 fstab:  /data/vault  /data/plain  fuse.kmsfs  allow_other,nofail  0 0`
 

@@ -7,7 +7,7 @@ import (
 
 // mountOptions is what -o says.
 type mountOptions struct {
-	allowOther, defaultPermissions, readOnly, debug bool
+	allowOther, defaultPermissions, readOnly, debug, noLedger bool
 
 	stateDir, pinSource string   // as the flags of the same names, for fstab
 	remote              remote   // endpoint, ca, profile
@@ -75,6 +75,10 @@ func (o *mountOptions) set(opt string) error {
 		o.readOnly = true
 	case opt == "debug":
 		o.debug = true
+	case opt == "ledger":
+		o.noLedger = false
+	case opt == "noledger":
+		o.noLedger = true
 	case name == "state_dir" && value != "":
 		o.stateDir = value
 	case name == "pin_source" && value != "":
@@ -91,7 +95,7 @@ func (o *mountOptions) set(opt string) error {
 		o.kernel = append(o.kernel, opt)
 	case idleOptions[opt], strings.HasPrefix(opt, "x-"), name == "comment" && hasValue:
 	default:
-		return failf(exitUsage, "known: allow_other, default_permissions, ro, debug, state_dir=DIR, pin_source=SOURCE, endpoint=URL, ca=FILE, profile=NAME, key_wait=SECONDS, and nosuid, nodev, noexec, noatime and the like",
+		return failf(exitUsage, "known: allow_other, default_permissions, ro, debug, noledger, state_dir=DIR, pin_source=SOURCE, endpoint=URL, ca=FILE, profile=NAME, key_wait=SECONDS, and nosuid, nodev, noexec, noatime and the like",
 			"unknown mount option %q", opt)
 	}
 	return nil

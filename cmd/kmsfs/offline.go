@@ -55,7 +55,7 @@ func (v *offlineVolumes) volume(ctx context.Context, backing string, readOnly bo
 	if o := v.open[real]; o != nil {
 		return o, nil
 	}
-	o, err := fs.OpenVolume(ctx, fs.OfflineOptions{Backing: real, Keys: v.keys.Service(), ReadOnly: readOnly})
+	o, err := fs.OpenVolume(ctx, fs.OfflineOptions{Backing: real, Keys: v.keys.Service(), ReadOnly: readOnly, LedgerDir: v.app.ledgerDir(false)})
 	if err != nil {
 		return nil, whereMounted(err, real)
 	}

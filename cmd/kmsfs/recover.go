@@ -67,7 +67,7 @@ func (a *app) recover(ctx context.Context, r recoverRequest) error {
 		return err
 	}
 	defer source.Private.Wipe()
-	o := fs.OfflineOptions{Backing: r.backing, ReadOnly: r.extract != "", Recovery: source}
+	o := fs.OfflineOptions{Backing: r.backing, ReadOnly: r.extract != "", Recovery: source, LedgerDir: a.ledgerDir(false)}
 	if r.to != "" || source.Private == nil {
 		keys, err := a.openKeys(ctx, firstUse{})
 		if err != nil {

@@ -58,7 +58,8 @@ func newRootCommand(a *app) *cobra.Command {
 		&cobra.Group{ID: "volume", Title: "Volumes:"},
 		&cobra.Group{ID: "keys", Title: "Keys:"})
 	addGroup(root, "volume", newInitCommand(a), newMountCommand(a), newUmountCommand(a), newStatusCommand(a),
-		newLsCommand(a), newCatCommand(a), newCpCommand(a), newFsckCommand(a), newInfoCommand(a), newRewrapCommand(a), newRekeyCommand(a),
+		newLsCommand(a), newCatCommand(a), newCpCommand(a), newFsckCommand(a), newInfoCommand(a), newLedgerCommand(a),
+		newRewrapCommand(a), newRekeyCommand(a),
 		newRecoverCommand(a), newLabCommand(a))
 	addGroup(root, "keys", newKeyCommand(a), newAliasCommand(a), newGrantCommand(a), newTagCommand(a), newStoreCommand(a), newAuditCommand(a),
 		newServeCommand(a), newPrincipalCommand(a), newXKSProxyCommand(a))

@@ -90,6 +90,7 @@ func (a *app) printStatus(st control.Status) error {
 		"Key", st.KeyARN,
 		"Grant", st.GrantID,
 		"State directory", st.StateDir,
+		"Ledger", orDash(st.Ledger),
 		"Daemon", fmt.Sprintf("pid %d", st.PID),
 		"Keys held", strconv.Itoa(st.KeysHeld))
 	if err != nil || len(st.Files) == 0 {
