@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -54,6 +55,7 @@ type volume struct {
 	t                *testing.T
 	State, Back, Mnt string
 	mounted          bool
+	options          []string // of every mount
 }
 
 // newVolume makes a volume; flags are given to kmsfs init.
@@ -82,10 +84,20 @@ func mountedVolume(t *testing.T, flags ...string) *volume {
 	return v
 }
 
+// withoutLedger makes a volume and mounts it, then and later, without a ledger: what is changed behind
+// its back is judged by the format alone.
+func withoutLedger(t *testing.T, flags ...string) *volume {
+	t.Helper()
+	v := newVolume(t, flags...)
+	v.options = []string{"-o", "noledger"}
+	v.mount()
+	return v
+}
+
 // mount mounts the volume; it is unmounted at the end of the test at the latest.
 func (v *volume) mount(flags ...string) {
 	v.t.Helper()
-	v.kmsfs(append(append([]string{"mount"}, flags...), v.Back, v.Mnt)...)
+	v.kmsfs(append(slices.Concat([]string{"mount"}, v.options, flags), v.Back, v.Mnt)...)
 	v.mounted = true
 	v.t.Cleanup(v.cleanup)
 }

@@ -62,7 +62,7 @@ func attackNameOfKnownInode(t *testing.T) {
 
 // attackNameSeenFirst is the same when the name without key slot is looked up before the right one.
 func attackNameSeenFirst(t *testing.T) {
-	v := mountedVolume(t, "--plaintext-names")
+	v := withoutLedger(t, "--plaintext-names")
 	write(t, v.path("a"), "content of a")
 	v.umount()
 	must(t, os.Link(filepath.Join(v.Back, "a"), filepath.Join(v.Back, "b")))
