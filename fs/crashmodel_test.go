@@ -179,7 +179,7 @@ func (c *crashRun) fsck() error {
 	v := &volume{root: c.disk.Root(), keys: c.keys, log: c.log, ro: true}
 	v.root.Freeze()
 	defer v.close()
-	if err := v.open(context.Background(), "/"); err != nil {
+	if err := v.open(context.Background(), &MountOptions{Backing: "/"}); err != nil {
 		return fmt.Errorf("fsck: %w", err)
 	}
 	var damage error
