@@ -48,6 +48,13 @@
 // process, which the call's record says. What the store keeps to recognise the same
 // material tells nothing of it (import_check.go).
 //
+// # Custom key stores
+//
+// Keys may be elsewhere: in a second token ([Clusters] opens it), or also in an
+// external key manager (package keysvc/xks). tokenOf says which token a key's
+// material is in. A key store's connection state is in the store; each process
+// makes its own connection when it first needs one (key_store_connections.go).
+//
 // # Trust
 //
 // Who can call the Service's methods is trusted to name the caller
@@ -62,5 +69,5 @@
 // # Not here
 //
 // The wire protocol and signatures (keysvc/api), key policies and identity policies,
-// custom key stores; SM2 and post-quantum keys. What is asked for and not there is refused, never ignored.
+// SM2 and post-quantum keys. What is asked for and not there is refused, never ignored.
 package keysvc
