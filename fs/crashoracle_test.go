@@ -205,9 +205,8 @@ func (c *crashRun) adopt(w *world, saw map[string]sighting, power bool) {
 	for p, f := range saw {
 		o := files[f.node]
 		if o == nil {
-			was := w.names[p]
 			o = &modelObject{kind: f.kind, target: f.target, content: f.content, since: [][]byte{f.content},
-				synced: was.synced || len(f.content) > 0, touched: 0}
+				synced: len(f.content) > 0} // an empty file may be one that was just made anew
 			files[f.node] = o
 		}
 		next.names[p] = o
