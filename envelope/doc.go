@@ -9,6 +9,10 @@
 // content or the top of a tree whose entries pin every tag page and data block by nonce and tag. No
 // page that the durable or the last written root names is ever overwritten.
 //
+// Chunks of 64 KiB of a file with FlagCompress are compressed by zstd where that saves an eighth of their
+// pages (chunk.go, pack.go, readchunk.go, zstd.go): the entries of a chunk then name the pages of one
+// stream. A chunk stands in the tree whole or not at all; what changes it in part takes it apart first.
+//
 // # The volume
 //
 // Names, symlink targets, extended attributes, directory identities, key slots, stat records, the

@@ -296,3 +296,27 @@ func FuzzTagPage(f *testing.F) {
 		}
 	})
 }
+
+// FuzzUnpack feeds any stream to the decompressor: what it accepts has exactly the length asked for, and
+// nothing beyond it is touched.
+func FuzzUnpack(f *testing.F) {
+	for _, n := range []int{2, 5, chunkBlocks} {
+		f.Add(uint8(n), streamOf(frameOf(f, pattern(1, n*PageSize))))
+	}
+	for _, b := range badStreams(f) {
+		f.Add(uint8(chunkBlocks), b.stream)
+	}
+	u := newUnpacker()
+	f.Fuzz(func(t *testing.T, blocks uint8, stream []byte) {
+		s := shape{blocks: 2 + blocks%(chunkBlocks-1)}
+		stream = append(bytes.Clone(stream), make([]byte, (PageSize-len(stream)%PageSize)%PageSize)...)
+		if len(stream) == 0 || len(stream) >= s.bytes() {
+			return
+		}
+		p := bytes.Repeat([]byte{0xee}, s.bytes()+64)
+		err := u.unpack(p[:s.bytes()], stream)
+		if !bytes.Equal(p[s.bytes():], bytes.Repeat([]byte{0xee}, 64)) {
+			t.Fatalf("wrote beyond the content: %v", err)
+		}
+	})
+}
