@@ -2,7 +2,9 @@ package fs
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/kmsfs/kmsfs/envelope"
 )
@@ -159,11 +161,14 @@ func fault(code FaultCode, o *Object, cause error) Fault {
 	return f
 }
 
-// String is the fault on one line, without advice.
+// String is the fault on one line, without advice. A path with control characters is quoted as in Go.
 func (f *Fault) String() string {
 	where := f.Path
 	if where == "" {
 		where = "(store) " + f.Store
+	}
+	if strings.ContainsFunc(where, unicode.IsControl) {
+		where = strconv.Quote(where)
 	}
 	s := fmt.Sprintf("%s %s %s: %s", f.Class, f.Code, where, f.Detail)
 	if len(f.Lost) > 0 {

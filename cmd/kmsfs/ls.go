@@ -7,7 +7,9 @@ import (
 	"path"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -130,20 +132,28 @@ func objectType(mode uint32) string {
 func (a *app) printList(found []objectView, long bool) error {
 	if !long {
 		for _, o := range found {
-			a.ui.Line("%s", o.Name)
+			a.ui.Line("%s", quoted(o.Name))
 		}
 		return nil
 	}
 	var rows [][]string
 	for _, o := range found {
-		name := o.Name
+		name := quoted(o.Name)
 		if o.Target != "" {
-			name += " -> " + o.Target
+			name += " -> " + quoted(o.Target)
 		}
 		rows = append(rows, []string{modeString(o.attr.Mode), strconv.Itoa(int(o.Links)), ownerName(o.UID), groupName(o.GID),
 			strconv.FormatInt(o.Size, 10), localTime(o.Mtime), name})
 	}
 	return a.ui.Table([]string{"MODE", "LINKS", "OWNER", "GROUP", "SIZE", "MODIFIED", "NAME"}, rows)
+}
+
+// quoted is a name that stays on its line: one with control characters is quoted as in Go.
+func quoted(name string) string {
+	if strings.ContainsFunc(name, unicode.IsControl) {
+		return strconv.Quote(name)
+	}
+	return name
 }
 
 // modeString shows a mode as ls(1) does.
