@@ -31,9 +31,9 @@ func (f Feature) String() string {
 		return string(f.Type)
 	case f.Agrees:
 		return "ECDH " + string(f.Type)
-	case f.Scheme == hsm.ECDSA, f.Scheme == hsm.EdDSA:
+	case f.Scheme == hsm.ECDSA:
 		return string(f.Scheme) + " " + string(f.Type)
-	case f.Scheme == hsm.EdDSAph:
+	case f.Scheme == hsm.EdDSA, f.Scheme == hsm.EdDSAph:
 		return string(f.Scheme)
 	case f.Scheme != "":
 		return string(f.Scheme) + " " + f.Hash.String() + " " + string(f.Type)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/hmac"
 	"crypto/rand"
@@ -120,6 +121,11 @@ func (i *imports) privateKeys(t *testing.T) {
 	i.privateKey(t, hsm.RSA2048, r, &r.PublicKey, hsm.RSAPKCS1v15)
 	i.privateKey(t, hsm.P256, p256, &p256.PublicKey, hsm.ECDSA)
 	i.privateKey(t, hsm.P521, p521, &p521.PublicKey, hsm.ECDSA)
+	edPublic, ed, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i.privateKey(t, hsm.Ed25519, ed, edPublic, hsm.EdDSA)
 	private, public, err := publickey.GenerateSecp256k1()
 	if err != nil {
 		t.Fatal(err)

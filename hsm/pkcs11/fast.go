@@ -12,7 +12,7 @@ import (
 // operation, and one that talks to a device or another host doesn't.
 const localLatency = 50 * time.Microsecond
 
-// The fast path makes the one call that wraps or unwraps on the caller's own
+// The fast path makes the one call that wraps, unwraps or signs on the caller's own
 // goroutine, although the context can't interrupt it there: handing the call to
 // another goroutine would cost as much as the call. It is taken only with a local
 // module, a cached sub-key and an idle session, and never waits for a lock that is
@@ -95,6 +95,27 @@ func (t *token) wrapFast(ctx context.Context, id hsm.KeyID, plaintext, aad []byt
 	_, _ = rand.Read(b.iv) // never fails, see crypto/rand
 	err = sealInto(h.c.api, h.s, sub.handle, b, plaintext, aad)
 	return out, err == nil
+}
+
+// useKeyFast runs f with a cached handle; false means to take the careful path, from the
+// beginning.
+func (t *token) useKeyFast(ctx context.Context, u keyUse, f func(c *connection, s session, key object) error) bool {
+	h, ok := t.borrow(ctx)
+	if !ok {
+		return false
+	}
+	var err error
+	defer func() { t.giveBack(h, err) }()
+	sub, ok := h.c.keys.get(subID{key: u.id, alg: u.which})
+	if !ok {
+		return false
+	}
+	defer t.done(h.c, sub)
+	if !sub.allows(u.purpose) {
+		return false
+	}
+	err = f(h.c, h.s, sub.handle)
+	return err == nil
 }
 
 // randomFast fills a short p; false means to take the careful path.

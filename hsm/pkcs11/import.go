@@ -76,6 +76,8 @@ func checkWrapped(w hsm.WrappedKey) error {
 		return badArgument("no RSAES-OAEP with %v", w.Hash)
 	case isPair && !w.AESKeyWrap && w.Type.RSABits() > 0:
 		return badArgument("an RSA key is longer than RSAES-OAEP carries")
+	case w.Type == hsm.Ed25519:
+		return &hsm.Error{Kind: hsm.KindUnsupported, Err: errNoRecovery}
 	case isPair:
 		return pairShape{typ: w.Type, purpose: w.Purpose}.check()
 	case w.Type != hsm.AES256 && macMechanisms[w.Type] == 0:

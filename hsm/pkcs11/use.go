@@ -18,6 +18,10 @@ type keyUse struct {
 
 // useKey runs f, perhaps more than once, with the key's handle.
 func (t *token) useKey(ctx context.Context, u keyUse, f func(c *connection, s session, key object) error) error {
+	if t.useKeyFast(ctx, u, f) {
+		u.wipe()
+		return nil
+	}
 	op, id, which := u.op, u.id, u.which
 	if err := t.enter(ctx, op); err != nil {
 		return err
