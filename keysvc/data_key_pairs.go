@@ -76,7 +76,7 @@ func (c *call) dataKeyPair(in *kms.GenerateDataKeyPairInput) (*dataKey, []byte, 
 	if _, err := c.checkCipher(k, symmetricDefault, nil); err != nil {
 		return nil, nil, err
 	}
-	if err := noPairs(k); err != nil {
+	if err := notInStore(k); err != nil {
 		return nil, nil, err
 	}
 	generate := keyPairs[in.KeyPairSpec]

@@ -154,8 +154,8 @@ func place(m *types.KeyMetadata, k *keySnapshot) {
 	}
 }
 
-// noPairs refuses data key pairs under keys in custom key stores, as AWS does.
-func noPairs(k *keySnapshot) error {
+// notInStore refuses what AWS doesn't support for keys in custom key stores.
+func notInStore(k *keySnapshot) error {
 	if k.CustomKeyStoreID == "" {
 		return nil
 	}

@@ -115,6 +115,9 @@ func (c *call) listKeyRotations(in *kms.ListKeyRotationsInput) (*kms.ListKeyRota
 	if !isSymmetric(&k.Key) {
 		return nil, &Error{Kind: KindUnsupported}
 	}
+	if err := notInStore(k); err != nil {
+		return nil, err
+	}
 	entries, next := c.rotationPage(k, list, in.IncludeKeyMaterial == types.IncludeKeyMaterialAllKeyMaterial)
 	return &kms.ListKeyRotationsOutput{Rotations: entries, NextMarker: next, Truncated: next != nil}, nil
 }
