@@ -64,7 +64,18 @@ type sighting struct {
 func (k *kernel) survey() (map[string]sighting, error) {
 	all := map[string]sighting{}
 	defer k.forget()
-	return all, k.surveyDir("", 1, all)
+	if err := k.surveyDir("", 1, all); err != nil {
+		return all, err
+	}
+	for p, f := range all { // only now: reading one name of a file may make it anew under all of them
+		id, err := k.walk(p)
+		if err != nil {
+			return all, at(p, err)
+		}
+		f.node = k.fs.tree.get(id).ino
+		all[p] = f
+	}
+	return all, nil
 }
 
 func (k *kernel) surveyDir(dir string, id uint64, all map[string]sighting) error {
