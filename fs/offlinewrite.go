@@ -321,6 +321,7 @@ func (n *NewFile) commit(m Meta) error {
 		return err
 	}
 	seq, _ := n.file.State()
+	n.s.vol.ledger.Written(n.file.ID(), seq, 1)
 	hint := seal(n.file.ID(), seq, n.s.vol.mountID, uint64(n.file.Size()))
 	if err := n.store.SetXattr(hintAttr, hint, 0); err != nil && !noXattrs(err) {
 		return err
