@@ -53,8 +53,6 @@ func crashPoints(t *testing.T, prepare, calls, look func(k *kernel) error) {
 	}
 }
 
-func nothing(*kernel) error { return nil }
-
 // put makes a file and, with sync, flushes it.
 func (k *kernel) put(p, content string, sync bool) error {
 	o, err := k.create(p)

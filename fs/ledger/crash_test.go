@@ -17,9 +17,7 @@ type crashWorld struct {
 
 	now, durable map[byte]Sum    // the store's directories
 	seq, flushed map[byte]uint64 // the store's files
-	lastDurable  uint64          // mount on the store's record
-	next         uint64
-	synced       []byte // the ledger's file when it was flushed last
+	synced       []byte          // the ledger's file when it was flushed last
 }
 
 // step changes a directory or a file, flushes the store, or makes a checkpoint.
