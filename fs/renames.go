@@ -35,7 +35,9 @@ type renameLogs struct {
 // log returns the log of the present.
 func (r *renames) log() *envelope.RenameLog { return r.logs.Load().now }
 
-// openRenames reads the log. A torn last entry is dropped: its rename never happened.
+// openRenames reads the log. A torn last entry is dropped: its rename never happened. What a killed mount
+// has appended and not flushed is made durable before a key slot refers to it: a power loss would leave such
+// a slot without a path. (That the file has its name is durable since the begin of the mount.)
 func (v *volume) openRenames() (*renames, error) {
 	r := &renames{}
 	f, err := v.root.Open(envelope.RenameLogFile, v.ro)
@@ -51,6 +53,13 @@ func (v *volume) openRenames() (*renames, error) {
 		f.Close()
 		return nil, &Error{Op: "read rename log", Kind: KindBadVolume, Path: envelope.RenameLogFile, Err: err,
 			hint: "kmsfs.renames was edited or damaged; restore it from a backup of the backing directory"}
+	}
+	if !v.ro {
+		err = f.Sync()
+	}
+	if err != nil {
+		f.Close()
+		return nil, newError("flush rename log", envelope.RenameLogFile, err)
 	}
 	r.file, r.size = f, size
 	r.logs.Store(&renameLogs{now: log})
