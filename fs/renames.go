@@ -120,6 +120,7 @@ func (r *renames) append(root *backing.Dir, e envelope.RenameEntry) (uint64, err
 		return 0, err
 	}
 	if err := r.write(b); err != nil {
+		r.file.Truncate(r.size) // else the next mount may find an entry that this one goes on without
 		return 0, errors.Join(err, r.log().Undo(e.Seq))
 	}
 	r.size += int64(len(b))
