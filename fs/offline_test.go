@@ -21,6 +21,8 @@ type testStore struct {
 	keys *embedded.Embedded
 	key  string // id of the volume's CMK
 	log  bytes.Buffer
+
+	ledgers string // directory of ledgers; "": none
 }
 
 func newTestStore(t *testing.T, change func(*InitOptions)) *testStore {
@@ -59,7 +61,7 @@ func (s *testStore) open(readOnly bool) *Offline {
 
 func (s *testStore) tryOpen(readOnly bool) (*Offline, error) {
 	log := slog.New(slog.NewTextHandler(&s.log, nil))
-	return OpenVolume(context.Background(), OfflineOptions{Backing: s.dir, Keys: s.keys.Service(), ReadOnly: readOnly, Logger: log})
+	return OpenVolume(context.Background(), OfflineOptions{Backing: s.dir, Keys: s.keys.Service(), ReadOnly: readOnly, Logger: log, LedgerDir: s.ledgers})
 }
 
 func (s *testStore) close(o *Offline) {

@@ -116,7 +116,8 @@ func (r *rekey) open(in *inode) (*rekeySource, error) {
 	return src, nil
 }
 
-// unlock opens the content with the old key.
+// unlock opens the content with the old key. A file that was rolled back is refused as an open refuses it:
+// its copy would be a later commit than the one that the ledger knows.
 func (r *rekey) unlock(in *inode, src *rekeySource) error {
 	key, err := r.s.vol.unwrap(src.slot, src.at)
 	if err != nil {
@@ -124,10 +125,13 @@ func (r *rekey) unlock(in *inode, src *rekeySource) error {
 	}
 	defer key.Wipe()
 	in.mu.Lock()
+	defer in.mu.Unlock()
 	trust := r.s.vol.trust(src.head.roots, &in.file)
-	in.mu.Unlock()
 	src.file, err = envelope.OpenFile(r.s.fileOptions(src.store, key), src.head.roots, trust)
-	return err
+	if err != nil {
+		return err
+	}
+	return r.s.checkFile(in, src.file, src.head.slots.Version)
 }
 
 // copy encrypts a file anew and gives it its names. The new one is durable before.
