@@ -18,8 +18,8 @@ func (l *Ledger) Changed() bool {
 	if len(l.fresh) > 0 {
 		return true
 	}
-	for _, v := range l.live {
-		if v.changed && v.known {
+	for id, v := range l.live {
+		if v.changed && v.known || l.unrecorded(id, v) {
 			return true
 		}
 	}
@@ -90,6 +90,7 @@ func (l *Ledger) commit(s snapshot) (*os.File, error) {
 			l.record(id, c.fileState)
 		}
 	}
+	l.announce()
 	for id, was := range s.dirs {
 		v := l.live[id]
 		if v == nil || v.ops > 0 || v.gen != was.gen || !v.known {
@@ -112,4 +113,25 @@ func (l *Ledger) commit(s snapshot) (*os.File, error) {
 		return l.f, err
 	}
 	return l.f, nil
+}
+
+// unrecorded reports whether a directory that this mount made or changed has no record; mu is held.
+func (l *Ledger) unrecorded(id ID, v *live) bool {
+	_, recorded := l.state.dirs[id]
+	return v.changed && !recorded
+}
+
+// announce records every directory that has no record as one in flux; mu is held. It comes before any
+// directory is recorded as whole: wherever the log ends then, and whatever a checkpoint skips, a
+// directory of which everything is known has none in it that is not known.
+func (l *Ledger) announce() {
+	for id, v := range l.live {
+		if !l.unrecorded(id, v) {
+			continue
+		}
+		for _, r := range []record{{kind: recDir, id: id, sum: v.sum}, {kind: recFlux, id: id}} {
+			l.state.apply(&r)
+			l.put(r)
+		}
+	}
 }

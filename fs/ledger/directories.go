@@ -7,7 +7,7 @@ const maxMarks = 8
 // Directory checks a directory at its first use in a mount. sum is the digest of its present entries;
 // inWhole says that the directory above is known with all that is in it. relearned says that it is
 // not what is recorded but was about to change when the last mount ended without a word. Otherwise
-// the error is a *Violation.
+// the error is a *Violation. One that a change of this mount has left in doubt is learned anew.
 func (l *Ledger) Directory(id ID, sum Sum, inWhole bool) (relearned bool, err error) {
 	if l == nil {
 		return false, nil
@@ -15,20 +15,22 @@ func (l *Ledger) Directory(id ID, sum Sum, inWhole bool) (relearned bool, err er
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	d, recorded := l.state.dirs[id]
+	now, doubted := l.live[id]
+	flux := d.flux || doubted
 	switch {
-	case l.live[id] != nil && l.live[id].known:
+	case doubted && (now.known || now.ops > 0):
 		return false, nil
-	case !recorded && inWhole:
+	case !recorded && !doubted && inWhole:
 		return false, &Violation{What: "directory", Expected: "one that was made here", Found: "one that is not known"}
-	case recorded && !d.flux && d.sum != sum:
+	case recorded && !flux && d.sum != sum:
 		return false, &Violation{What: "directory", Expected: d.sum.String(), Found: sum.String()}
 	}
 	same := recorded && d.sum == sum
 	v := l.use(id)
 	v.sum, v.known = sum, true
-	v.whole = same && d.whole && !d.flux || sum.N == 0
-	v.changed = !same || d.flux
-	return recorded && !same, nil
+	v.whole = same && d.whole && !flux || sum.N == 0
+	v.changed = !same || flux
+	return recorded && !same && !doubted, nil
 }
 
 // use returns what is known of a directory in this mount; mu is held.

@@ -190,7 +190,7 @@ func TestNothingIsRecordedThatIsNotDurable(t *testing.T) {
 		l.Written(id(7), 6, 2)
 		return nil
 	}))
-	if _, recorded := l.state.dirs[id(1)]; recorded || l.state.files[id(7)].seq != 5 {
+	if dir := l.state.dirs[id(1)]; !dir.flux || l.state.files[id(7)].seq != 5 {
 		t.Error("what changed during the flush is recorded")
 	}
 	d.unmount(l)
@@ -279,6 +279,99 @@ func TestChangeThatFailedHalfWayIsLearnedAnew(t *testing.T) {
 	if !d.use(l, id(1), sumOf(1, 2)) {
 		t.Error("not learned anew")
 	}
+}
+
+// A checkpoint that finds a new directory busy records the directory above, and not the new one.
+func TestNewDirectoryThatIsBusyDuringACheckpointIsKnownLater(t *testing.T) {
+	d := newDesk(t)
+	l := d.mount()
+	d.use(l, id(2), Sum{})
+	d.must(l.BeginChange(id(2)))
+	l.Made(id(3))
+	l.EndChange(id(2), sumOf(3), true)
+	d.must(l.Checkpoint(func() error { d.change(l, id(3), 4); return nil }))
+	d.must(l.Close())
+
+	l = d.mount()
+	if d.use(l, id(2), sumOf(3)); !l.Whole(id(2)) {
+		t.Fatal("the directory above was not recorded")
+	}
+	_, err := l.Directory(id(3), sumOf(4), true)
+	d.must(err)
+	_, err = l.Directory(id(5), sumOf(4), true)
+	wantViolation(t, err)
+}
+
+func TestLogThatEndsAnywhereInACheckpointCausesNoFalseAlarm(t *testing.T) {
+	d := newDesk(t)
+	l := d.mount()
+	d.use(l, id(2), Sum{})
+	d.must(l.BeginChange(id(2)))
+	l.Made(id(3))
+	l.EndChange(id(2), sumOf(3), true)
+	l.mu.Lock()
+	l.announce()
+	queued := l.out
+	l.mu.Unlock()
+	if _, rest := split(queued, false); len(rest) > 0 || len(l.state.dirs) != 2 || !l.state.dirs[id(2)].flux || !l.state.dirs[id(3)].flux {
+		t.Errorf("before any is recorded as whole: %+v", l.state.dirs)
+	}
+	d.must(l.Checkpoint(func() error { return nil }))
+	if l.state.dirs[id(2)].flux || l.state.dirs[id(3)].flux {
+		t.Errorf("after the checkpoint: %+v", l.state.dirs)
+	}
+}
+
+func TestNewDirectoryInWhichAChangeFailedIsLearnedAnew(t *testing.T) {
+	d := newDesk(t)
+	l := d.mount()
+	d.use(l, id(2), Sum{})
+	d.must(l.BeginChange(id(2)))
+	l.Made(id(3))
+	l.EndChange(id(2), sumOf(3), true)
+	d.must(l.BeginChange(id(3)))
+	l.EndChange(id(3), Sum{}, false)
+	if !l.Changed() {
+		t.Error("nothing to record")
+	}
+	if l.Known(id(3)) {
+		t.Error("known, although it is not certain what a change has done")
+	}
+	d.unmount(l)
+
+	l = d.mount()
+	d.use(l, id(2), sumOf(3))
+	_, err := l.Directory(id(3), sumOf(8), l.Whole(id(2)))
+	d.must(err)
+	d.unmount(l)
+	l = d.mount()
+	d.use(l, id(2), sumOf(3))
+	_, err = l.Directory(id(3), sumOf(9), true)
+	wantViolation(t, err)
+}
+
+func TestDirectoryInDoubtIsLearnedAnewInTheSameMount(t *testing.T) {
+	d := newDesk(t)
+	l := d.mount()
+	l.Made(id(3))
+	d.must(l.BeginChange(id(3)))
+	l.EndChange(id(3), Sum{}, false)
+	d.must(l.BeginChange(id(3))) // another change is under way: too early
+	_, err := l.Directory(id(3), sumOf(8), true)
+	d.must(err)
+	if l.Known(id(3)) {
+		t.Error("known in the middle of a change")
+	}
+	l.EndChange(id(3), sumOf(9), true)
+	_, err = l.Directory(id(3), sumOf(8, 9), true)
+	d.must(err)
+	if !l.Known(id(3)) {
+		t.Error("not learned")
+	}
+	d.unmount(l)
+	l = d.mount()
+	_, err = l.Directory(id(3), sumOf(8), false)
+	wantViolation(t, err)
 }
 
 func TestMountsTellAnEarlierStoreFromALaterOne(t *testing.T) {
