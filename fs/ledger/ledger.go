@@ -29,7 +29,8 @@ type Ledger struct {
 	marks  int           // durable flux marks since the last checkpoint
 	failed error         // of a write: the log ends there
 
-	accepting bool // the store is right, whatever is known
+	accepting bool    // the store is right, whatever is known
+	last      *uint64 // the store's last mount, once Lineage was told
 
 	checkpoints sync.Mutex // held for a whole checkpoint; before mu
 }

@@ -403,6 +403,40 @@ func TestMountsTellAnEarlierStoreFromALaterOne(t *testing.T) {
 	d.must(l.Close())
 }
 
+// A mount begins in the ledger before it does in the store, which may be full or read-only.
+func TestMountsThatCouldNotBeginCauseNoFalseAlarm(t *testing.T) {
+	for _, first := range []uint64{0, 1} {
+		d := newDesk(t)
+		begin := func(last uint64) (*Ledger, error) {
+			l, err := Open(Options{Path: d.path, Volume: id(1), Boot: d.boot})
+			d.must(err)
+			_, err = l.Lineage(last)
+			return l, err
+		}
+		if first > 0 {
+			d.unmount(d.mount())
+		}
+		for m := uint64(10); m < 15; m++ {
+			l, err := begin(first)
+			if err != nil {
+				t.Fatalf("attempt %d, last %d: %v", m, first, err)
+			}
+			d.must(l.Start(m))
+			d.must(l.Close())
+		}
+		l, err := begin(14) // the last one came so far, and was killed then
+		d.must(err)
+		d.must(l.Start(15))
+		d.must(l.Started())
+		d.must(l.Close())
+		for _, last := range []uint64{first, 12, 14} {
+			l, err := begin(last)
+			wantViolation(t, err)
+			d.must(l.Close())
+		}
+	}
+}
+
 func TestOlderRenameLogOrVolumeFileIsAViolation(t *testing.T) {
 	d := newDesk(t)
 	l := d.mount()

@@ -15,9 +15,10 @@ func (l *Ledger) Lineage(last uint64) (elsewhere bool, err error) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.last = &last
 	m := l.state.mounts
 	n := len(m)
-	if l.accepting || n == 0 || m[n-1] == last || n > 1 && l.state.pending && m[n-2] == last || n == 1 && l.state.pending {
+	if l.accepting || n == 0 || m[n-1] == last || l.state.pending && (n == 1 || m[n-2] == last) {
 		return false, nil
 	}
 	if last == 0 || slices.Contains(m, last) {
@@ -30,13 +31,24 @@ func (l *Ledger) Lineage(last uint64) (elsewhere bool, err error) {
 	return true, l.compact()
 }
 
-// Start records that a mount begins, before the store does.
+// settle records, with what is written next, that a mount is the store's last; mu is held.
+func (l *Ledger) settle(last uint64) {
+	r := record{kind: recStarted, n: last}
+	l.state.applyMount(&r)
+	l.put(r)
+}
+
+// Start records that a mount begins, before the store does. What Lineage was told is recorded with it:
+// any number of mounts may fail to begin, and none of them is forgotten.
 func (l *Ledger) Start(mount uint64) error {
 	if l == nil {
 		return nil
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.last != nil && len(l.state.mounts) > 0 {
+		l.settle(*l.last)
+	}
 	r := record{kind: recStart, n: mount, id: l.boot}
 	l.state.applyMount(&r)
 	l.put(r)
@@ -50,9 +62,7 @@ func (l *Ledger) Started() error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	r := record{kind: recStarted, n: l.state.mounts[len(l.state.mounts)-1]}
-	l.state.applyMount(&r)
-	l.put(r)
+	l.settle(l.state.mounts[len(l.state.mounts)-1])
 	return l.write(false)
 }
 

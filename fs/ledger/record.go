@@ -29,7 +29,7 @@ const (
 	recFluxAll  = 'A' // so are any, until the next checkpoint
 	recSettled  = 'C' // a checkpoint: what is in flux is marked one by one again
 	recStart    = 'S' // mount id u64, boot id: a mount begins
-	recStarted  = 'M' // mount id u64: the store has it on record
+	recStarted  = 'M' // mount id u64: the store has it on record as the last, 0 for none
 	recEnd      = 'E' // it ended, everything before is settled
 	recRenames  = 'R' // rename log: sequence u64, fingerprint of that entry
 	recVolume   = 'V' // digest of a volume file that was seen

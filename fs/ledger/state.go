@@ -109,13 +109,19 @@ func (s *state) applyMount(r *record) {
 	switch r.kind {
 	case recStart:
 		s.open, s.boot, s.pending = true, r.id, true
-		s.mounts = append(s.mounts, r.n)
-		s.mounts = s.mounts[max(0, len(s.mounts)-maxMounts):]
+		s.lastMount(r.n)
 	case recStarted:
 		s.pending = false
+		s.lastMount(r.n)
 	case recEnd:
 		s.open, s.fluxAll = false, false
 	}
+}
+
+// lastMount puts a mount at the end of those that are known.
+func (s *state) lastMount(n uint64) {
+	s.mounts = append(slices.DeleteFunc(s.mounts, func(m uint64) bool { return m == n }), n)
+	s.mounts = s.mounts[max(0, len(s.mounts)-maxMounts):]
 }
 
 // records encodes the whole state, for a new file.
