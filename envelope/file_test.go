@@ -2,6 +2,7 @@ package envelope
 
 import (
 	"errors"
+	"sync/atomic"
 	"syscall"
 	"testing"
 )
@@ -200,12 +201,12 @@ func TestStoreFailureLeavesAConsistentFileAndARetrySucceeds(t *testing.T) {
 			f, s := newTestFile(t)
 			old := pattern(1, 2_000_000)
 			writeSynced(t, f, old)
-			n := 0
+			var n atomic.Int64 // pages are written on all cores at once
 			s.fail = func(op string) error {
 				if op == "read" {
 					return nil
 				}
-				if n++; n > nth {
+				if n.Add(1) > int64(nth) {
 					return errno
 				}
 				return nil
@@ -219,7 +220,7 @@ func TestStoreFailureLeavesAConsistentFileAndARetrySucceeds(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if err := f.Sync(); n > nth && (!errors.Is(err, errno) || KindOf(err) != KindIO) {
+			if err := f.Sync(); n.Load() > int64(nth) && (!errors.Is(err, errno) || KindOf(err) != KindIO) {
 				t.Fatalf("write %d failing: sync returned %v", nth, err)
 			}
 			s.fail = nil
