@@ -144,6 +144,8 @@ func (c *checker) report(f Fault) {
 // visit checks one object.
 func (c *checker) visit(ctx context.Context, o *Object) {
 	switch {
+	case o.Class == ObjectTemporary && isRekeyState(o):
+		c.report(fault(FaultRekey, o, nil))
 	case o.Class == ObjectTemporary:
 		c.orphan(FaultTemporary, o)
 	case o.Class == ObjectForeign:

@@ -59,7 +59,7 @@ func (c *checker) checkOwn(o *Object) {
 	case companion && errors.Is(o.dir.Stat(long, &st), syscall.ENOENT):
 		c.orphan(FaultLongLeft, o)
 	case strings.HasPrefix(name, lostPrefix):
-		c.orphan(FaultRemains, o)
+		c.report(fault(FaultRemains, o, nil)) // the only copy of what it holds: no repair removes it
 	case strings.HasPrefix(name, movedPrefix) && !c.waiting(o):
 		c.orphan(FaultStagedLink, o)
 	}

@@ -15,7 +15,7 @@ type FaultClass string
 // The classes of faults.
 const (
 	FaultDamage    FaultClass = "damage"    // something is lost, wrong, or not where it belongs
-	FaultOrphan    FaultClass = "orphan"    // space that nothing uses; a repair gives it back
+	FaultOrphan    FaultClass = "orphan"    // left by what was interrupted; a repair gives the space back, or the advice says how to
 	FaultUnchecked FaultClass = "unchecked" // not known: the key cannot be used
 )
 
@@ -24,20 +24,21 @@ type FaultCode string
 
 // The codes of faults.
 const (
-	FaultVolumeFile   FaultCode = "volume-file"     // kmsfs.volume
-	FaultRootIdentity FaultCode = "root-identity"   // kmsfs.dir of the root
-	FaultMountStates  FaultCode = "mount-states"    // kmsfs.mounts
-	FaultRenameLog    FaultCode = "rename-log"      // kmsfs.renames
-	FaultLogShort     FaultCode = "rename-log-old"  // a key slot is younger than the log
-	FaultUnreadable   FaultCode = "unreadable"      // the store gives an error
-	FaultForeignName  FaultCode = "foreign-name"    // no name that this volume made
-	FaultLongMissing  FaultCode = "long-name-lost"  // the companion of a long name is not there
-	FaultLongName     FaultCode = "long-name"       // the companion of a long name was changed
-	FaultLongLeft     FaultCode = "long-name-left"  // the companion of a name that is gone
-	FaultTemporary    FaultCode = "temporary"       // what an interrupted change was making
-	FaultStagedDir    FaultCode = "staged-identity" // kmsfs.dir.new of a rename that did not happen
-	FaultStagedLink   FaultCode = "staged-link"     // kmsfs.moved.* of a rename that did not happen
-	FaultRemains      FaultCode = "remains"         // kmsfs.lost-*
+	FaultVolumeFile   FaultCode = "volume-file"      // kmsfs.volume
+	FaultRootIdentity FaultCode = "root-identity"    // kmsfs.dir of the root
+	FaultMountStates  FaultCode = "mount-states"     // kmsfs.mounts
+	FaultRenameLog    FaultCode = "rename-log"       // kmsfs.renames
+	FaultLogShort     FaultCode = "rename-log-old"   // a key slot is younger than the log
+	FaultUnreadable   FaultCode = "unreadable"       // the store gives an error
+	FaultForeignName  FaultCode = "foreign-name"     // no name that this volume made
+	FaultLongMissing  FaultCode = "long-name-lost"   // the companion of a long name is not there
+	FaultLongName     FaultCode = "long-name"        // the companion of a long name was changed
+	FaultLongLeft     FaultCode = "long-name-left"   // the companion of a name that is gone
+	FaultTemporary    FaultCode = "temporary"        // what an interrupted change was making
+	FaultRekey        FaultCode = "rekey-unfinished" // kmsfs.tmp-rekey
+	FaultStagedDir    FaultCode = "staged-identity"  // kmsfs.dir.new of a rename that did not happen
+	FaultStagedLink   FaultCode = "staged-link"      // kmsfs.moved.* of a rename that did not happen
+	FaultRemains      FaultCode = "remains"          // kmsfs.lost-*
 	FaultDirMissing   FaultCode = "dir-identity-lost"
 	FaultDirIdentity  FaultCode = "dir-identity"
 	FaultDirMoved     FaultCode = "dir-moved"
@@ -112,9 +113,10 @@ var faultKinds = map[FaultCode]faultKind{
 	FaultLongName:     {FaultDamage, "the link with the whole encrypted name was changed", "restore the link NAME.name beside it from a backup"},
 	FaultLongLeft:     {FaultOrphan, "the rest of a long name that is gone", reclaim},
 	FaultTemporary:    {FaultOrphan, "left behind by an interrupted change", reclaim},
+	FaultRekey:        {FaultOrphan, "a rekey was interrupted, or could not do every file", "finish it: kmsfs rekey, with the same paths or with none"},
 	FaultStagedDir:    {FaultOrphan, "left behind by a rename that did not happen", reclaim},
 	FaultStagedLink:   {FaultOrphan, "left behind by the rename of a symbolic link", reclaim},
-	FaultRemains:      {FaultOrphan, "what a crash left of a file that was never synced", reclaim},
+	FaultRemains:      {FaultOrphan, "what a crash left of a file that was never synced", "kept for whoever wants to save parts; remove it from the backing directory when you do not"},
 	FaultDirMissing:   {FaultDamage, "the directory's identity is missing; what is below was not checked", "restore kmsfs.dir in it from a backup"},
 	FaultDirIdentity:  {FaultDamage, "the directory's identity was changed; what is below was not checked", "restore kmsfs.dir in it from a backup"},
 	FaultDirMoved:     {FaultDamage, "the directory was moved, renamed or copied outside the volume; what is below was not checked", moveBack},

@@ -2,7 +2,6 @@ package fs
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -43,10 +42,12 @@ const rekeyWorkers = 4
 type rekey struct {
 	s    *fileSystem
 	o    *RekeyOptions
-	runs []uint64 // mounts that were runs for the same paths and did not finish
+	runs []uint64 // mounts that were runs for these paths, or for some below them, and did not finish
 	stop context.CancelCauseFunc
 
 	files, rekeyed, skipped, bytes, failed atomic.Int64
+
+	halves atomic.Bool // some could not be put together, see relink
 
 	links linkSet
 	mu    sync.Mutex                      // leaf lock; guards what is below
@@ -85,10 +86,10 @@ func (r *rekey) run(ctx context.Context) error {
 	if walking.Err() != nil {
 		return context.Cause(walking)
 	}
-	if err := r.s.vol.root.SyncFS(); err != nil || r.failed.Load() > 0 {
+	if err := r.s.vol.root.SyncFS(); err != nil {
 		return err
 	}
-	return r.s.vol.root.Unlink(rekeyRuns)
+	return r.end()
 }
 
 // checkPaths refuses a path that is not there.
@@ -115,67 +116,6 @@ func (r *rekey) wanted(path string) bool {
 	return len(r.o.Paths) == 0
 }
 
-// rekeyRuns names the file in the root that tells the runs that did not finish. It may be lost: then
-// everything is done anew.
-const rekeyRuns = tempPrefix + "rekey"
-
-// rekeyState is the content of rekeyRuns, sealed as an attribute of the root.
-type rekeyState struct {
-	Paths []string `json:"paths"`
-	Runs  []uint64 `json:"runs"`
-}
-
-// begin reads which runs for the same paths were killed, removes what they left half done, and adds this
-// one.
-func (r *rekey) begin(ctx context.Context) error {
-	v := r.s.vol
-	id, err := v.rootID()
-	if err != nil {
-		return err
-	}
-	old, err := v.readRekeyState([16]byte(id))
-	if err != nil {
-		return err
-	}
-	if old != nil && slices.Equal(old.Paths, r.o.Paths) {
-		r.runs = old.Runs
-	}
-	if err := r.s.clearTemporaries(ctx); err != nil {
-		return err
-	}
-	content, err := json.Marshal(rekeyState{Paths: r.o.Paths, Runs: append(slices.Clone(r.runs), v.mountID)})
-	if err != nil {
-		return err
-	}
-	return replaceFile(v.root, rekeyRuns, v.crypto.SealXattr([16]byte(id), rekeyRuns, content))
-}
-
-// readRekeyState returns nil when there is none that this volume has written.
-func (v *volume) readRekeyState(root [16]byte) (*rekeyState, error) {
-	f, err := v.root.Open(rekeyRuns, true)
-	if errors.Is(err, syscall.ENOENT) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := readAll(f, envelope.MaxXattrValue)
-	if err != nil {
-		return nil, err
-	}
-	var st rekeyState
-	content, err := v.crypto.OpenXattr(root, rekeyRuns, b)
-	if err == nil {
-		err = json.Unmarshal(content, &st)
-	}
-	if err != nil {
-		v.log.Warn("state of an unfinished rekey is damaged: it begins anew", "err", err)
-		return &rekeyState{}, nil
-	}
-	return &st, nil
-}
-
 // clearTemporaries removes what crashes have left of files that were being made or replaced: a second
 // name of a file would make it one of which not all names can be found. Nothing else uses the volume.
 func (s *fileSystem) clearTemporaries(ctx context.Context) error {
@@ -183,7 +123,7 @@ func (s *fileSystem) clearTemporaries(ctx context.Context) error {
 		return nil
 	}
 	return s.vol.walk(ctx, 1, func(_ context.Context, o *Object) {
-		if o.Class != ObjectTemporary || o.Kind() != unix.S_IFREG || o.storeName() == rekeyRuns {
+		if o.Class != ObjectTemporary || o.Kind() != unix.S_IFREG || isRekeyState(o) {
 			return
 		}
 		if err := o.dir.Unlink(o.storeName()); err != nil {

@@ -57,7 +57,11 @@ func (r *rekey) together(same []rekeyTwin) {
 		if older.did {
 			older, newer = newer, older
 		}
-		r.done(older.in, r.relink(older, newer))
+		err := r.relink(older, newer)
+		if err != nil && !errors.Is(err, errDiverged) {
+			r.halves.Store(true)
+		}
+		r.done(older.in, err)
 		return
 	}
 	for _, t := range same {
