@@ -178,7 +178,11 @@ func runScript(t *testing.T, script []byte) {
 
 // Random scripts on files that begin compressed, as many as fit into a second or two.
 func TestCompressedFileAgreesWithPlainMemory(t *testing.T) {
-	for seed := range byte(250) {
+	seeds := byte(250)
+	if testing.Short() {
+		seeds = 60
+	}
+	for seed := range seeds {
 		r := mathrand.NewChaCha8([32]byte{seed})
 		script := make([]byte, 5*(5+seed%56))
 		_, _ = r.Read(script)

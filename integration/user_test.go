@@ -71,7 +71,7 @@ func TestOrdinaryUserNeedsNoPrivileges(t *testing.T) {
 	u.must(`cd plain && mkdir d && echo content > d/file && ln -s d/file link && cat link && chmod 600 d/file &&
 mv d e && test "$(cat e/file)" = content && id -u | grep -qx ` + fmt.Sprint(ordinaryUID) + ` && test "$(stat -c %u e/file)" = ` + fmt.Sprint(ordinaryUID))
 	wantText(t, u.must("$K status"), "plain")
-	key := strings.TrimSpace(u.must("$K info --json vault | grep -o 'arn:[^\"]*'"))
+	key := strings.TrimSpace(u.must("$K info --json vault | grep -o 'arn:[^\"]*' | head -n 1"))
 	u.must("$K key disable " + key)
 	out, err := u.sh("cat plain/e/file")
 	if err == nil {
