@@ -83,7 +83,7 @@ func Summarize(path string) (Summary, error) {
 	out := Summary{Path: path, Bytes: st.Size(), Written: st.ModTime(), Files: len(s.files), Directories: len(s.dirs),
 		Mounts: len(s.mounts), Open: s.open, Renames: s.renames}
 	for _, d := range s.dirs {
-		if d.flux || s.fluxAll {
+		if d.flux || s.fluxAll || s.doubted {
 			out.InFlux++
 		}
 	}

@@ -43,7 +43,13 @@ func (l *Ledger) Checkpoint(flush func() error) error {
 	if err != nil {
 		return err
 	}
-	return f.Sync()
+	if err := f.Sync(); err != nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.out, l.stale, l.failed = nil, true, true
+		return err
+	}
+	return nil
 }
 
 // snapshot takes the files and directories that changed; a directory that is just being changed waits
@@ -104,10 +110,10 @@ func (l *Ledger) commit(s snapshot) (*os.File, error) {
 	if l.state.fluxAll {
 		l.put(record{kind: recSettled})
 	}
+	l.marks, l.state.fluxAll = 0, false
 	if err := l.write(false); err != nil {
 		return nil, err
 	}
-	l.marks, l.state.fluxAll = 0, false
 	if l.wasteful() {
 		err := l.compact()
 		return l.f, err

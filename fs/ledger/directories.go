@@ -93,8 +93,8 @@ func (l *Ledger) Removed(id ID) {
 }
 
 // BeginChange announces a change of a directory's entries; EndChange must follow. The first change of a recorded
-// directory is marked in the file before it returns. A change without its mark could look like an
-// attack later, so the caller gives it up when BeginChange fails.
+// directory is marked in the file before it returns, also in a full filesystem. A change without its mark
+// could look like an attack later, so the caller gives it up when BeginChange fails.
 func (l *Ledger) BeginChange(id ID) error {
 	if l == nil {
 		return nil
@@ -112,20 +112,30 @@ func (l *Ledger) BeginChange(id ID) error {
 	return nil
 }
 
-// mark writes that a directory is in flux; mu is held.
+// mark writes that a directory is in flux; mu is held. Where there is no space for that, all are marked
+// in place.
 func (l *Ledger) mark(id ID) error {
-	r := record{kind: recFlux, id: id}
-	l.put(r)
 	durable := !l.state.fluxAll
+	l.setFlux(id, true)
+	l.put(record{kind: recFlux, id: id})
 	if l.marks++; l.marks > maxMarks && durable {
+		l.state.fluxAll = true
 		l.put(record{kind: recFluxAll})
 	}
-	if err := l.write(durable); err != nil {
-		return err
+	if l.write(durable) == nil {
+		return nil
 	}
-	l.state.apply(&r)
-	l.state.fluxAll = l.state.fluxAll || l.marks > maxMarks
-	return nil
+	err := l.doubt()
+	if err != nil {
+		l.setFlux(id, false)
+	}
+	return err
+}
+
+func (l *Ledger) setFlux(id ID, flux bool) {
+	d := l.state.dirs[id]
+	d.flux = flux
+	l.state.dirs[id] = d
 }
 
 // EndChange tells what a change has done to the directory's entries, as the sum of what was added less what

@@ -14,8 +14,12 @@
 // accidents only. The digests are keyed by the caller and show nothing of names.
 //
 // Concurrency: a Ledger is safe for concurrent use. One lock guards all of it; it is held for writes
-// to the file and not while the store or the ledger's file is flushed, except for durable marks. A nil
-// *Ledger remembers nothing and finds nothing wrong.
+// to the file and not while the store or the ledger's file is flushed, except for durable marks and while
+// the file is written anew, which happens when most of it is old. A nil *Ledger remembers nothing and
+// finds nothing wrong.
+//
+// A full filesystem stops no change: what could not be written is written later, and until then the
+// header says that every directory is in flux.
 //
 // Not here: what a name's digest is made of and when the store is flushed (package fs).
 package ledger

@@ -19,8 +19,8 @@ func FuzzReplay(f *testing.F) {
 	f.Add(whole)
 	f.Add(whole[:len(whole)-3])
 	f.Add([]byte{})
-	f.Add(frame(header(id(1))))
-	f.Add(append(frame(header(id(1))), frame([]byte{recEnd})...))
+	f.Add(frame(header(id(1), false)))
+	f.Add(append(frame(header(id(1), false)), frame([]byte{recEnd})...))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s := newState(0)
 		valid, err := s.replay(id(1), b)
@@ -43,10 +43,10 @@ func encode(s *state) []byte {
 	for _, r := range s.records(id(1))[1:] {
 		b = r.append(b)
 	}
-	out := frame(header(id(1)))
+	out := frame(header(id(1), false))
 	for len(b) > 0 {
 		var part []byte
-		part, b = split(b, false)
+		part, b = split(b)
 		out = append(out, frame(part)...)
 	}
 	return out

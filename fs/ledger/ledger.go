@@ -27,7 +27,8 @@ type Ledger struct {
 	fresh  map[ID]change // files changed and not recorded yet
 	taken  map[ID]change // those that a checkpoint under way has taken
 	marks  int           // durable flux marks since the last checkpoint
-	failed error         // of a write: the log ends there
+	failed bool          // the last write did; the next one is flushed
+	stale  bool          // records are missing in the file: it is to be written anew
 
 	accepting bool    // the store is right, whatever is known
 	last      *uint64 // the store's last mount, once Lineage was told
@@ -121,7 +122,7 @@ func (l *Ledger) read() error {
 		return fmt.Errorf("%s: %w", l.path, errForeign)
 	}
 	l.size = int64(valid)
-	unclean := l.state.open && l.state.boot != l.boot && l.state.fluxAll
+	unclean := l.state.doubted || l.state.open && l.state.boot != l.boot && l.state.fluxAll
 	if unclean {
 		l.state.allFlux()
 	}
@@ -166,111 +167,4 @@ func (l *Ledger) Close() error {
 		return nil
 	}
 	return l.f.Close()
-}
-
-// put queues records.
-func (l *Ledger) put(records ...record) {
-	if l.readOnly {
-		return
-	}
-	for i := range records {
-		l.out = records[i].append(l.out)
-	}
-}
-
-// write writes the queued records, durably if sync is set; mu is held.
-func (l *Ledger) write(sync bool) error {
-	if l.readOnly || l.failed != nil {
-		return l.failed
-	}
-	if l.size == 0 {
-		l.out = append(header(l.volume), l.out...)
-	}
-	for len(l.out) > 0 {
-		var part []byte
-		part, l.out = split(l.out, l.size == 0)
-		f := frame(part)
-		if _, err := l.f.WriteAt(f, l.size); err != nil {
-			l.failed = err
-			return err
-		}
-		l.size += int64(len(f))
-	}
-	l.out = nil
-	if sync {
-		return l.f.Sync()
-	}
-	return nil
-}
-
-// header is the record that makes the first frame.
-func header(volume ID) []byte {
-	r := record{kind: recHeader, n: format, id: volume}
-	return r.append(nil)
-}
-
-// split cuts records into what fits a frame and the rest; the first record alone when first is set.
-func split(b []byte, first bool) (part, rest []byte) {
-	n := 0
-	for n < len(b) {
-		size := 1 + fieldBytes[b[n]]
-		if n+size > maxFrame || first && n > 0 {
-			break
-		}
-		n += size
-	}
-	return b[:n:n], b[n:]
-}
-
-// Flush writes what is queued, without a device flush.
-func (l *Ledger) Flush() error {
-	if l == nil {
-		return nil
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.out) == 0 {
-		return l.failed
-	}
-	return l.write(false)
-}
-
-// wasteful reports whether most of the file is old.
-func (l *Ledger) wasteful() bool {
-	need := int64(len(l.state.files)*(1+fieldBytes[recFile]) + len(l.state.dirs)*(1+fieldBytes[recDir]))
-	return l.size > 2*need+(1<<20)
-}
-
-// compact writes the state into a new file that takes the place of the old; mu is held or the ledger
-// is not shared yet. Queued records are part of the state or are written behind it.
-func (l *Ledger) compact() error {
-	temp := l.path + ".new"
-	f, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	next := &Ledger{path: l.path, volume: l.volume, f: f}
-	if err := next.lock(); err != nil {
-		return err
-	}
-	next.put(l.state.records(l.volume)[1:]...)
-	if err := next.write(true); err != nil {
-		f.Close()
-		return err
-	}
-	if err := os.Rename(temp, l.path); err != nil {
-		f.Close()
-		return err
-	}
-	l.f.Close()
-	l.f, l.size = f, next.size
-	return syncDir(filepath.Dir(l.path))
-}
-
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -313,7 +313,7 @@ func TestLogThatEndsAnywhereInACheckpointCausesNoFalseAlarm(t *testing.T) {
 	l.announce()
 	queued := l.out
 	l.mu.Unlock()
-	if _, rest := split(queued, false); len(rest) > 0 || len(l.state.dirs) != 2 || !l.state.dirs[id(2)].flux || !l.state.dirs[id(3)].flux {
+	if _, rest := split(queued); len(rest) > 0 || len(l.state.dirs) != 2 || !l.state.dirs[id(2)].flux || !l.state.dirs[id(3)].flux {
 		t.Errorf("before any is recorded as whole: %+v", l.state.dirs)
 	}
 	d.must(l.Checkpoint(func() error { return nil }))

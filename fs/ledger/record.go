@@ -34,6 +34,7 @@ const (
 	recRenames  = 'R' // rename log: sequence u64, fingerprint of that entry
 	recVolume   = 'V' // digest of a volume file that was seen
 	format      = 1
+	doubtedBit  = 0x80 // of the header's format: a mark could not be written, take every sum for old
 )
 
 // fieldBytes is the length of each kind's fields.

@@ -35,6 +35,7 @@ type state struct {
 	files    map[ID]fileState
 	dirs     map[ID]dirState
 	fluxAll  bool
+	doubted  bool     // any directory may have changed since it was recorded
 	open     bool     // a mount began and did not end
 	boot     ID       // of that mount
 	mounts   []uint64 // oldest first
@@ -65,7 +66,7 @@ func (s *state) replay(volume ID, b []byte) (valid int, err error) {
 			if (valid == 0) != (r.kind == recHeader) {
 				return valid, errForeign
 			}
-			if r.kind == recHeader && (r.n != format || r.id != volume || len(records) > 0) {
+			if r.kind == recHeader && (r.n&^doubtedBit != format || r.id != volume || len(records) > 0) {
 				return valid, errForeign
 			}
 			s.apply(&r)
@@ -77,6 +78,8 @@ func (s *state) replay(volume ID, b []byte) (valid int, err error) {
 // apply takes over one record.
 func (s *state) apply(r *record) {
 	switch r.kind {
+	case recHeader:
+		s.doubted = r.n&doubtedBit != 0
 	case recFile:
 		s.files[r.id] = fileState{r.n, r.ver}
 	case recFileGone:
