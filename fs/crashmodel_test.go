@@ -204,15 +204,24 @@ func (c *crashRun) look() (map[string]sighting, error) {
 	return c.k.survey()
 }
 
-// check compares what was found with what may be there, and goes on from it.
+// check compares what was found with what may be there, and goes on from it. A state in which all names of a
+// file lead to it comes first: empty files that changed places look alike otherwise.
 func (c *crashRun) check(saw map[string]sighting, power bool) error {
-	var why []string
 	delete(saw, "")
+	if c.goOn(saw, power, false) == nil {
+		return nil
+	}
+	return c.goOn(saw, power, true)
+}
+
+// goOn goes on from the newest state that explains saw.
+func (c *crashRun) goOn(saw map[string]sighting, power, apart bool) error {
+	var why []string
 	for i := len(c.past) - 1; i >= 0; i-- {
 		w := c.past[i].clone()
 		root := w.names[""]
 		delete(w.names, "")
-		problem := w.explains(saw, power)
+		problem := w.explains(saw, power, apart)
 		if problem == "" {
 			w.names[""] = root
 			c.note("found as after %d of %d", w.op, c.ops)

@@ -142,8 +142,9 @@ func (k *kernel) readAll(p string) ([]byte, error) {
 	return b, errors.Join(err, o.close())
 }
 
-// explains returns what of saw does not fit w, "" when all does. power says which contents may be there.
-func (w *world) explains(saw map[string]sighting, power bool) string {
+// explains returns what of saw does not fit w, "" when all does. power says which contents may be there,
+// apart whether names of a file that was never written may have come apart.
+func (w *world) explains(saw map[string]sighting, power, apart bool) string {
 	for p, o := range w.names {
 		f, ok := saw[p]
 		if !ok || f.kind != o.kind || f.target != o.target {
@@ -161,7 +162,7 @@ func (w *world) explains(saw map[string]sighting, power bool) string {
 			return fmt.Sprintf("%q should not be there", p)
 		}
 	}
-	return w.explainsLinks(saw)
+	return w.explainsLinks(saw, apart)
 }
 
 // explains says what of a content a crash cannot have left.
@@ -179,12 +180,12 @@ func (o *modelObject) explains(got []byte, power bool) string {
 	return fmt.Sprintf("%d bytes that are none of %d contents, from %d to %d bytes", len(got), len(o.since)-from, len(o.since[from]), len(o.content))
 }
 
-// explainsLinks checks that names of one file lead to one. Those of a file that was never written may
-// come apart.
-func (w *world) explainsLinks(saw map[string]sighting) string {
+// explainsLinks checks that names of one file lead to one. With apart, those of a file that was never written
+// need not.
+func (w *world) explainsLinks(saw map[string]sighting, apart bool) string {
 	nodes := map[*modelObject]uint64{}
 	for p, o := range w.names {
-		if n, seen := nodes[o]; seen && n != saw[p].node && (o.synced || len(saw[p].content) > 0) {
+		if n, seen := nodes[o]; seen && n != saw[p].node && (!apart || o.synced || len(saw[p].content) > 0) {
 			return fmt.Sprintf("%q is no longer one with its other names", p)
 		}
 		nodes[o] = saw[p].node
