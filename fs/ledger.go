@@ -112,14 +112,12 @@ func (s *fileSystem) recordLedger(flush func() error) error {
 	if l == nil || s.vol.ro {
 		return nil
 	}
-	log := s.renames.log()
-	seq := log.Seq()
-	id, _ := log.Fingerprint(seq)
+	end := s.renames.written.Load()
 	return l.Checkpoint(func() error {
 		if err := flush(); err != nil {
 			return err
 		}
-		l.RenamesDurable(seq, id) // its appends are flushed one by one
+		l.RenamesDurable(end.seq, end.id)
 		return nil
 	})
 }

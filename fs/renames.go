@@ -22,7 +22,22 @@ type renames struct {
 	size int64
 	owed *envelope.RenameEntry // a cancel that could not be written yet: it goes before the next entry
 
-	logs atomic.Pointer[renameLogs]
+	logs    atomic.Pointer[renameLogs]
+	written atomic.Pointer[logEnd]
+}
+
+// logEnd is an end that the log had in the store. What it has in memory may be ahead: by an entry that is
+// being written, and is taken back when that fails.
+type logEnd struct {
+	seq uint64
+	id  [16]byte // envelope.RenameLog.Fingerprint
+}
+
+// noteWritten: all of the log in memory is durable. r.mu is held, or nothing else uses r yet.
+func (r *renames) noteWritten() {
+	end := &logEnd{seq: r.log().Seq()}
+	end.id, _ = r.log().Fingerprint(end.seq)
+	r.written.Store(end)
 }
 
 // renameLogs are the log and, after a sweep, the log before it: an open that began earlier may have
@@ -43,6 +58,7 @@ func (v *volume) openRenames() (*renames, error) {
 	f, err := v.root.Open(envelope.RenameLogFile, v.ro)
 	if errors.Is(err, syscall.ENOENT) {
 		r.logs.Store(&renameLogs{now: v.crypto.NewRenameLog()})
+		r.noteWritten()
 		return r, nil
 	}
 	if err != nil {
@@ -63,6 +79,7 @@ func (v *volume) openRenames() (*renames, error) {
 	}
 	r.file, r.size = f, size
 	r.logs.Store(&renameLogs{now: log})
+	r.noteWritten()
 	return r, nil
 }
 
@@ -124,6 +141,7 @@ func (r *renames) append(root *backing.Dir, e envelope.RenameEntry) (uint64, err
 		return 0, errors.Join(err, r.log().Undo(e.Seq))
 	}
 	r.size += int64(len(b))
+	r.noteWritten()
 	return e.Seq, nil
 }
 

@@ -85,3 +85,17 @@ func TestEditedRenameLogIsRefused(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestLedgerKnowsNoRenameThatIsNotInTheStore(t *testing.T) {
+	s := newTestStore(t, nil)
+	s.ledgers = t.TempDir()
+	s.sample()
+	o := s.open(false)
+	log := o.fs.renames.log()
+	seq := log.Seq() + 1
+	if _, err := log.Append(envelope.RenameEntry{Seq: seq, Old: "/d", New: "/e"}); err != nil { // as append does before it writes
+		t.Fatal(err)
+	}
+	err := o.fs.recordLedger(o.fs.vol.root.SyncFS)
+	ok(t, err, log.Undo(seq), o.fs.checkRenames()) // the write has failed
+}
