@@ -20,7 +20,7 @@ type fileKey struct {
 func (k *fileKey) Wipe() { k.key.Wipe() }
 
 // newFileKey makes the id and data key of a new file: wrapped for each of paths, and for recovery. The
-// caller has entered wrapGate and wipes it.
+// caller wipes it, and has entered wrapGate; Offline.Create has not, for Offline.Rewrap excludes it.
 func (v *volume) newFileKey(paths []string, seq uint64) (*fileKey, error) {
 	return v.newKeyFor(newFileID(), paths, seq)
 }

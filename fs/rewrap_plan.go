@@ -83,8 +83,8 @@ func (r *rewrap) decideRecovery(p *rewrapPlan, slot *envelope.Slot) {
 	p.next = append(p.next, *slot)
 }
 
-// fresh reports whether a path slot was wrapped by the present CMK since this run, or the one that it
-// takes up, began.
+// fresh reports whether a path slot was wrapped by the present CMK, and no earlier in the rename log than this
+// run began: what a run that was killed has wrapped before the last rename of a directory is wrapped again.
 func (r *rewrap) fresh(slot *envelope.Slot) bool {
 	return slot.KeyIndex == r.list.current && slot.LogSeq >= r.base
 }
