@@ -62,7 +62,8 @@ const rewrapWorkers = 8
 
 // Rewrap wraps the keys of the volume with another CMK, or with the newest material of the same, and
 // for another recovery recipient. No data key is shown to this process, but for an RSA recipient and for
-// files whose last writer ended uncleanly. It may be run again after any failure.
+// files whose last writer ended uncleanly. It may be run again after any failure. No NewFile may be under
+// way: its key would stay as it was wrapped before.
 func (o *Offline) Rewrap(ctx context.Context, opts RewrapOptions) (RewrapResult, error) {
 	return (&rewrap{s: o.fs, o: &opts, recover: o.fs.vol.recover}).run(ctx)
 }
@@ -145,6 +146,7 @@ func (r *rewrap) passOnce(ctx context.Context, pass int) (clean bool, err error)
 	walking, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	r.stop = stop
+	defer r.links.leftovers(r.s, func(*inode) {}) // of a pass that was ended: the mount goes on
 	if err := r.s.vol.walk(walking, rewrapWorkers, r.visit); err != nil {
 		return false, context.Cause(walking)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -423,5 +424,23 @@ func churn(r raw, d uint64, files int, stop chan struct{}) {
 		if i%7 == 0 {
 			r.file(d, fmt.Sprint("new", i), "new")
 		}
+	}
+}
+
+func TestRewrapThatIsCancelledKeepsNoInode(t *testing.T) {
+	s := newTestStore(t, nil)
+	s.sample()
+	v := s.open(false)
+	link := walkAll(t, v)["/d/link"]
+	known := len(v.fs.tree.byID)
+	run := &rewrap{s: v.fs, o: &RewrapOptions{}, grants: &grants{v: v.fs.vol}}
+	ctx, cancel := context.WithCancel(t.Context())
+	run.visit(ctx, link) // the other name has not come by yet
+	cancel()
+	if _, err := run.passOnce(ctx, 0); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if now := len(v.fs.tree.byID); now != known {
+		t.Errorf("%d inodes, %d before", now, known)
 	}
 }
