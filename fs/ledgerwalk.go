@@ -26,7 +26,7 @@ type LedgerReport struct {
 // that of ctx, or of the root directory.
 func (o *Offline) CompareLedger(ctx context.Context, found func(path string, err error)) (LedgerReport, error) {
 	w := &ledgerWalk{s: o.fs, ctx: ctx, found: found}
-	err := w.directory(o.fs.tree.root)
+	_, err := w.directory(o.fs.tree.root)
 	return w.report, err
 }
 
@@ -38,49 +38,64 @@ type ledgerWalk struct {
 	report LedgerReport
 }
 
-// directory compares in and what is below it; below one that is not what it was, too.
-func (w *ledgerWalk) directory(in *inode) error {
+// directory compares in and what is below it; below one that is not what it was, too. known says that
+// the ledger knows in. Only when it knows all that is in it as well may it call in whole: what was not
+// looked at, or has no identity yet, would be taken for an intruder later.
+func (w *ledgerWalk) directory(in *inode) (known bool, err error) {
 	if err := w.ctx.Err(); err != nil {
-		return err
+		return false, err
 	}
 	d, err := w.s.dir(in)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer w.s.dirs.release(d)
 	w.report.Directories++
 	if err := w.s.checkDir(in, d); err != nil {
 		w.violation(in, "", err)
+	} else {
+		known = true
 	}
+	whole, err := w.entries(in, d)
+	if err == nil && whole {
+		w.s.vol.ledger.Learned(in.dirID)
+	}
+	return known, err
+}
+
+// entries compares what is in a directory. whole says that the ledger knows all of it.
+func (w *ledgerWalk) entries(in *inode, d *dirHandle) (whole bool, err error) {
 	entries, err := ownEntries(d.Dir)
 	if err != nil {
-		return err
+		return false, err
 	}
+	whole = true
 	for _, e := range entries {
 		name, ok, err := w.s.vol.plainName(in.dirID, e.Name, d.Readlink)
 		if err != nil || !ok {
 			continue
 		}
-		if err := w.entry(d, place{dir: in, name: name, store: e.Name}); err != nil {
+		known, err := w.entry(d, place{dir: in, name: name, store: e.Name})
+		if err != nil {
 			if w.ctx.Err() != nil {
-				return err
+				return false, err
 			}
 			w.violation(in, name, err)
 		}
+		whole = whole && known
 	}
-	w.s.vol.ledger.Learned(in.dirID)
-	return nil
+	return whole, nil
 }
 
-// entry compares what is at p.
-func (w *ledgerWalk) entry(d *dirHandle, p place) error {
+// entry compares what is at p. known says that the ledger knows it, or has no need to.
+func (w *ledgerWalk) entry(d *dirHandle, p place) (known bool, err error) {
 	var out fuse.EntryOut
 	in, err := w.s.enter(d, p, &out)
 	if errors.Is(err, syscall.ENOENT) {
-		return nil
+		return true, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer w.s.tree.forget(in.id, 1)
 	switch in.kind {
@@ -90,7 +105,7 @@ func (w *ledgerWalk) entry(d *dirHandle, p place) error {
 		w.report.Files++
 		return w.s.checkHead(in, d, p)
 	}
-	return nil
+	return true, nil
 }
 
 func (w *ledgerWalk) violation(in *inode, name string, err error) {
@@ -100,26 +115,27 @@ func (w *ledgerWalk) violation(in *inode, name string, err error) {
 }
 
 // checkHead compares a file with the ledger by its header. The volume key authenticates that the
-// commit is one of this file.
-func (s *fileSystem) checkHead(in *inode, d *dirHandle, p place) error {
+// commit is one of this file. One that was never written is not known.
+func (s *fileSystem) checkHead(in *inode, d *dirHandle, p place) (known bool, err error) {
 	f, err := d.Open(p.store, true)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer f.Close()
 	head, err := s.vol.readHead(f)
 	if neverWritten(err) {
 		path, _ := s.tree.path(p.dir, p.name)
-		return s.checkNew("file", p.dir, path)
+		return false, s.checkNew("file", p.dir, path)
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	h := head.header
 	if _, err := s.vol.crypto.OpenStat(h.FileID, h.Sequence, h.StatRecord[:]); err != nil {
-		return err
+		return false, err
 	}
-	return s.vol.ledger.Opened(h.FileID, h.Sequence, head.slots.Version, s.inWhole(in))
+	err = s.vol.ledger.Opened(h.FileID, h.Sequence, head.slots.Version, s.inWhole(in))
+	return err == nil, err
 }
 
 // LedgerSummary tells what the ledger of a volume holds, without a key.

@@ -56,7 +56,7 @@ func (o *Offline) describe(path string, follow bool) (Attr, error) {
 func (o *Offline) ReadDir(path string) ([]string, error) {
 	f, err := o.fs.find(path, true)
 	if err != nil {
-		return nil, newError("list", path, err)
+		return nil, fileError("list", path, err)
 	}
 	defer f.release()
 	if !f.in.isDir() {
@@ -64,12 +64,12 @@ func (o *Offline) ReadDir(path string) ([]string, error) {
 	}
 	d, err := o.fs.dir(f.in)
 	if err != nil {
-		return nil, newError("list", path, err)
+		return nil, fileError("list", path, err)
 	}
 	defer o.fs.dirs.release(d)
 	entries, err := d.List()
 	if err != nil {
-		return nil, newError("list", path, err)
+		return nil, fileError("list", path, err)
 	}
 	names := make([]string, 0, len(entries))
 	for _, e := range entries {
@@ -120,11 +120,11 @@ type OfflineFile struct {
 func (o *Offline) Open(path string) (*OfflineFile, error) {
 	f, err := o.fs.find(path, true)
 	if err != nil {
-		return nil, newError("open", path, err)
+		return nil, fileError("open", path, err)
 	}
 	if err := o.fs.open(f.in); err != nil {
 		f.release()
-		return nil, newError("open", path, err)
+		return nil, fileError("open", path, err)
 	}
 	return &OfflineFile{path: f.path, found: f, file: f.in.open.Load().file}, nil
 }
