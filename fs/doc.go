@@ -24,7 +24,7 @@
 // (dirCache.mu, committer.mu, dirStreams.mu, grants.mu, wrapGate.mu, linkSet.mu). Two inodes are never
 // locked at once. Only fileMu, renames.mu, folding, dirStream.mu, names and inode.mu are held across
 // system calls. None that a request waits for is held across a call to the key service, but for renames.mu
-// in the last passes of a rewrap of a busy mount. What wraps a key is inside wrapGate, which holds
+// in one pass of a rewrap while directories are renamed all the time. What wraps a key is inside wrapGate, which holds
 // nothing back: a rewrap waits there for what began before it.
 //
 // Not here: key policy, audit and the HSM (package keysvc), the format of a file (package

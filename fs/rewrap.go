@@ -47,6 +47,7 @@ type rewrap struct {
 
 	files, wrapped, dropped atomic.Int64
 	changed                 atomic.Int64 // by the pass under way
+	moved                   bool         // a directory was renamed during the last pass
 	shown                   atomic.Int64 // unix nanoseconds of the last call of Progress
 
 	links  linkSet
@@ -121,7 +122,7 @@ const maxPasses = 5
 
 // passes walks the volume until every slot is as it has to be. Without a mount once is enough. On one,
 // names move while the walk goes on, and a file may be missed: it is walked again until a pass finds
-// nothing to do and no directory was renamed meanwhile, in the end by holding these renames back. What
+// nothing to do and no directory was renamed meanwhile, in the end by holding these renames back, once. What
 // files and links are given during a pass is wrapped as it has to be already.
 func (r *rewrap) passes(ctx context.Context) (clean bool, err error) {
 	for pass := range maxPasses {
@@ -133,7 +134,7 @@ func (r *rewrap) passes(ctx context.Context) (clean bool, err error) {
 }
 
 func (r *rewrap) passOnce(ctx context.Context, pass int) (clean bool, err error) {
-	if pass >= maxPasses/2 {
+	if pass >= maxPasses-2 && r.moved { // so for one pass at most
 		r.s.renames.mu.Lock()
 		defer r.s.renames.mu.Unlock()
 	}
@@ -157,10 +158,11 @@ func (r *rewrap) passOnce(ctx context.Context, pass int) (clean bool, err error)
 	if r.o.Progress != nil {
 		r.o.Progress(r.files.Load())
 	}
+	r.moved = r.s.renames.log().Seq() != before
 	if len(r.failed) > 0 && r.changed.Load() == 0 {
 		return true, nil // another pass would find the same; what failed keeps the run from finishing
 	}
-	return r.changed.Load() == 0 && r.s.renames.log().Seq() == before, nil
+	return r.changed.Load() == 0 && !r.moved, nil
 }
 
 // settleAll makes the new slots durable in the headers, so that neither the store's attributes nor the

@@ -444,3 +444,26 @@ func TestRewrapThatIsCancelledKeepsNoInode(t *testing.T) {
 		t.Errorf("%d inodes, %d before", now, known)
 	}
 }
+
+func TestRewrapHoldsDirectoryRenamesBackForOnePassAtMost(t *testing.T) {
+	s := newTestStore(t, nil)
+	v := s.open(false)
+	r := raw{t, v.fs}
+	r.mkdir(1, "a")
+	var passes []string
+	from, to := "a", "b"
+	run := &rewrap{s: v.fs, grants: &grants{v: v.fs.vol}, o: &RewrapOptions{KeyID: s.newKey(), Progress: func(int64) {
+		if !v.fs.renames.mu.TryLock() {
+			passes = append(passes, "held")
+			return
+		}
+		v.fs.renames.mu.Unlock()
+		passes = append(passes, "free")
+		r.ok("rename", v.fs.Rename(nil, &fuse.RenameIn{InHeader: r.header(1), Newdir: 1}, from, to))
+		from, to = to, from
+	}}}
+	res, err := run.run(t.Context())
+	if want := []string{"free", "free", "free", "held"}; err != nil || !res.Finished || !slices.Equal(passes, want) {
+		t.Errorf("%+v, %v, passes %q, want %q", res, err, passes, want)
+	}
+}
