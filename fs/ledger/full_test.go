@@ -103,3 +103,19 @@ func TestWhatAFullFilesystemDidNotTakeIsWrittenLater(t *testing.T) {
 		d.must(l.Close())
 	}
 }
+
+func TestFileThatWasReplacedBeforeItsLockIsNotTheLedger(t *testing.T) {
+	d := newDesk(t)
+	l := d.mount()
+	if !l.current() {
+		t.Error("not current, although nothing replaced it")
+	}
+	old, err := os.Open(d.path)
+	d.must(err)
+	defer old.Close()
+	d.must(l.compact())
+	late := &Ledger{path: d.path, f: old}
+	if !l.current() || late.current() {
+		t.Errorf("the new file %v, the old one %v", l.current(), late.current())
+	}
+}

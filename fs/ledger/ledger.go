@@ -91,10 +91,28 @@ func (l *Ledger) open() (err error) {
 	if l.f, err = os.OpenFile(l.path, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return err
 	}
-	return l.lock()
+	if err := l.lock(); err != nil {
+		return err
+	}
+	if !l.current() {
+		l.f.Close()
+		return ErrInUse
+	}
+	return nil
 }
 
-// lock takes the lock of the open file, which compaction may have replaced meanwhile.
+// current reports whether the open file, which is locked, still has the ledger's name: another process
+// may have written it anew between the open and the lock, and holds the lock of the new file.
+func (l *Ledger) current() bool {
+	mine, err := l.f.Stat()
+	if err != nil {
+		return false
+	}
+	named, err := os.Stat(l.path)
+	return err == nil && os.SameFile(mine, named)
+}
+
+// lock takes the lock of the open file.
 func (l *Ledger) lock() error {
 	if err := unix.Flock(int(l.f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		l.f.Close()
