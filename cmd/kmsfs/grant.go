@@ -113,14 +113,9 @@ func newGrantListRetirableCommand(a *app) *cobra.Command {
 		Args:  needArgs("PRINCIPAL-ARN"),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.withKeys(c.Context(), func(s keyClient) error {
-				grants, in := []types.GrantListEntry{}, &kms.ListRetirableGrantsInput{RetiringPrincipal: &args[0]}
-				for more := true; more; {
-					out, err := s.ListRetirableGrants(c.Context(), in)
-					if err != nil {
-						return err
-					}
-					grants = append(grants, out.Grants...)
-					more, in.Marker = out.Truncated, out.NextMarker
+				grants, err := listRetirableGrants(c.Context(), s, args[0])
+				if err != nil {
+					return err
 				}
 				if a.json {
 					return a.ui.JSON(map[string]any{"Grants": grants})
@@ -131,25 +126,30 @@ func newGrantListRetirableCommand(a *app) *cobra.Command {
 	}
 }
 
+// listRetirableGrants reads every page of the grants that a principal may retire.
+func listRetirableGrants(ctx context.Context, s keyClient, principal string) ([]types.GrantListEntry, error) {
+	return allPages(func(marker *string) ([]types.GrantListEntry, bool, *string, error) {
+		out, err := s.ListRetirableGrants(ctx, &kms.ListRetirableGrantsInput{RetiringPrincipal: &principal, Marker: marker})
+		if err != nil {
+			return nil, false, nil, err
+		}
+		return out.Grants, out.Truncated, out.NextMarker, nil
+	})
+}
+
 // listGrants reads every page of a key's grants.
 func listGrants(ctx context.Context, s keyClient, key string) ([]types.GrantListEntry, error) {
 	id, err := keyID(ctx, s, key)
 	if err != nil {
 		return nil, err
 	}
-	grants := []types.GrantListEntry{}
-	in := &kms.ListGrantsInput{KeyId: aws.String(id)}
-	for {
-		out, err := s.ListGrants(ctx, in)
+	return allPages(func(marker *string) ([]types.GrantListEntry, bool, *string, error) {
+		out, err := s.ListGrants(ctx, &kms.ListGrantsInput{KeyId: aws.String(id), Marker: marker})
 		if err != nil {
-			return nil, err
+			return nil, false, nil, err
 		}
-		grants = append(grants, out.Grants...)
-		if !out.Truncated {
-			return grants, nil
-		}
-		in.Marker = out.NextMarker
-	}
+		return out.Grants, out.Truncated, out.NextMarker, nil
+	})
 }
 
 func (a *app) printGrants(grants []types.GrantListEntry) error {

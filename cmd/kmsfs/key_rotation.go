@@ -107,17 +107,11 @@ func newRotationListCommand(a *app) *cobra.Command {
 }
 
 func listRotations(ctx context.Context, s keyClient, id *string) ([]types.RotationsListEntry, error) {
-	all := []types.RotationsListEntry{}
-	in := &kms.ListKeyRotationsInput{KeyId: id}
-	for {
-		out, err := s.ListKeyRotations(ctx, in)
+	return allPages(func(marker *string) ([]types.RotationsListEntry, bool, *string, error) {
+		out, err := s.ListKeyRotations(ctx, &kms.ListKeyRotationsInput{KeyId: id, Marker: marker})
 		if err != nil {
-			return nil, err
+			return nil, false, nil, err
 		}
-		all = append(all, out.Rotations...)
-		if !out.Truncated {
-			return all, nil
-		}
-		in.Marker = out.NextMarker
-	}
+		return out.Rotations, out.Truncated, out.NextMarker, nil
+	})
 }

@@ -43,19 +43,13 @@ func newStoreListCommand(a *app) *cobra.Command {
 
 // listStores reads all pages.
 func listStores(ctx context.Context, s keyClient) ([]types.CustomKeyStoresListEntry, error) {
-	all := []types.CustomKeyStoresListEntry{}
-	in := &kms.DescribeCustomKeyStoresInput{}
-	for {
-		out, err := s.DescribeCustomKeyStores(ctx, in)
+	return allPages(func(marker *string) ([]types.CustomKeyStoresListEntry, bool, *string, error) {
+		out, err := s.DescribeCustomKeyStores(ctx, &kms.DescribeCustomKeyStoresInput{Marker: marker})
 		if err != nil {
-			return nil, err
+			return nil, false, nil, err
 		}
-		all = append(all, out.CustomKeyStores...)
-		if !out.Truncated {
-			return all, nil
-		}
-		in.Marker = out.NextMarker
-	}
+		return out.CustomKeyStores, out.Truncated, out.NextMarker, nil
+	})
 }
 
 func (a *app) printStores(all []types.CustomKeyStoresListEntry) error {

@@ -104,17 +104,11 @@ func newTagListCommand(a *app) *cobra.Command {
 }
 
 func listTags(ctx context.Context, s keyClient, id *string) ([]types.Tag, error) {
-	all := []types.Tag{}
-	in := &kms.ListResourceTagsInput{KeyId: id}
-	for {
-		out, err := s.ListResourceTags(ctx, in)
+	return allPages(func(marker *string) ([]types.Tag, bool, *string, error) {
+		out, err := s.ListResourceTags(ctx, &kms.ListResourceTagsInput{KeyId: id, Marker: marker})
 		if err != nil {
-			return nil, err
+			return nil, false, nil, err
 		}
-		all = append(all, out.Tags...)
-		if !out.Truncated {
-			return all, nil
-		}
-		in.Marker = out.NextMarker
-	}
+		return out.Tags, out.Truncated, out.NextMarker, nil
+	})
 }
