@@ -61,12 +61,8 @@ func ParseRecipient(text string) (*Recipient, error) {
 	return r, nil
 }
 
-// RSARecipient returns the recipient of an RSA key of MinRecoveryBits to MaxRecoveryBits. KindInvalid
+// publicRecipient returns the recipient of an RSA key of MinRecoveryBits to MaxRecoveryBits. KindInvalid
 // for others.
-func RSARecipient(key *rsa.PublicKey) (*Recipient, error) {
-	return publicRecipient("use recovery key", key)
-}
-
 func publicRecipient(op string, key any) (*Recipient, error) {
 	pub, ok := key.(*rsa.PublicKey)
 	if !ok {

@@ -96,7 +96,7 @@ func TestRecipientComesFromBothFormsOfPublicKey(t *testing.T) {
 	pub := &privateKey(t).PublicKey
 	spki, err := x509.MarshalPKIXPublicKey(pub)
 	wantKind(t, err, 0)
-	want, err := RSARecipient(pub)
+	want, err := publicRecipient("test", pub)
 	wantKind(t, err, 0)
 	for kind, der := range map[string][]byte{"PUBLIC KEY": spki, "RSA PUBLIC KEY": x509.MarshalPKCS1PublicKey(pub)} {
 		r, err := ParseRecipientPEM(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
@@ -190,7 +190,7 @@ func checkRecoveryKeyVector(v *vector) {
 
 func FuzzParseRecipient(f *testing.F) {
 	pub := &privateKey(f).PublicKey
-	r, err := RSARecipient(pub)
+	r, err := publicRecipient("test", pub)
 	wantKind(f, err, 0)
 	f.Add(r.String())
 	f.Add("arn:aws:kms:eu-west-1:000000000000:key/recovery")

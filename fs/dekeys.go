@@ -92,19 +92,29 @@ func (v *volume) rewrap(slot *envelope.Slot, path, newPath string, seq uint64) (
 	if err != nil {
 		return envelope.Slot{}, &Error{Op: "rewrap", Kind: KindKeyMissing, Path: path, Err: err}
 	}
+	wrapped, err := v.reEncrypt(arn, slot, path, l.arns[l.current], envelope.FileContext(v.id, newPath))
+	if err != nil {
+		return envelope.Slot{}, v.keyError("rewrap", path, arn, err)
+	}
+	return v.slot(l, newPath, seq, wrapped), nil
+}
+
+// reEncrypt has the key service wrap the key of a slot, which the key arn wrapped for path, by the key
+// to under another encryption context (AWS: ReEncrypt).
+func (v *volume) reEncrypt(arn string, slot *envelope.Slot, path, to string, toContext map[string]string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), keyTimeout)
 	defer cancel()
 	out, err := v.keys.ReEncrypt(ctx, &kms.ReEncryptInput{
 		CiphertextBlob:               slot.Wrapped,
 		SourceKeyId:                  &arn,
 		SourceEncryptionContext:      envelope.FileContext(v.id, path),
-		DestinationKeyId:             &l.arns[l.current],
-		DestinationEncryptionContext: envelope.FileContext(v.id, newPath),
+		DestinationKeyId:             &to,
+		DestinationEncryptionContext: toContext,
 	})
 	if err != nil {
-		return envelope.Slot{}, v.keyError("rewrap", path, arn, err)
+		return nil, err
 	}
-	return v.slot(l, newPath, seq, out.CiphertextBlob), nil
+	return out.CiphertextBlob, nil
 }
 
 // keyError makes the error of a failed call and logs it with volume, path, CMK and cause, which

@@ -1,13 +1,6 @@
 package fs
 
-import (
-	"context"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/kms"
-
-	"github.com/kmsfs/kmsfs/envelope"
-)
+import "github.com/kmsfs/kmsfs/envelope"
 
 // fileKey is the data key of a new file with all its wrappings.
 type fileKey struct {
@@ -75,17 +68,9 @@ func (v *volume) recoverySlot(l *keyList, id envelope.FileID, key *envelope.Data
 	if err != nil {
 		return envelope.Slot{}, newError("wrap for recovery", path, err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), keyTimeout)
-	defer cancel()
-	out, err := v.keys.ReEncrypt(ctx, &kms.ReEncryptInput{
-		CiphertextBlob:               from.Wrapped,
-		SourceKeyId:                  &arn,
-		SourceEncryptionContext:      envelope.FileContext(v.id, path),
-		DestinationKeyId:             aws.String(l.recovery.KeyARN()),
-		DestinationEncryptionContext: envelope.RecoveryContext(v.id, id),
-	})
+	wrapped, err := v.reEncrypt(arn, from, path, l.recovery.KeyARN(), envelope.RecoveryContext(v.id, id))
 	if err != nil {
 		return envelope.Slot{}, v.keyError("wrap for recovery", path, l.recovery.KeyARN(), err)
 	}
-	return l.recovery.Slot(out.CiphertextBlob), nil
+	return l.recovery.Slot(wrapped), nil
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -16,25 +15,8 @@ import (
 // headers returns every file's header, by path.
 func headers(t *testing.T, o *Offline) map[string]envelope.Header {
 	t.Helper()
-	var mu sync.Mutex
 	out := map[string]envelope.Header{}
-	err := o.Walk(t.Context(), 2, func(_ context.Context, obj *Object) {
-		if !obj.Regular() {
-			return
-		}
-		h, err := o.Head(obj, true)
-		if err != nil {
-			t.Errorf("%s: %v", obj.Path, err)
-			return
-		}
-		defer h.Close()
-		mu.Lock()
-		defer mu.Unlock()
-		out[obj.Path] = *h.Header
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	eachHead(t, o, func(path string, h *Head) { out[path] = *h.Header })
 	return out
 }
 

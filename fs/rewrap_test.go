@@ -51,8 +51,20 @@ func (s *testStore) rewrap(o RewrapOptions) RewrapResult {
 // heads returns what every file's header holds, by path, without the attributes of the store.
 func heads(t *testing.T, o *Offline) map[string]envelope.SlotTable {
 	t.Helper()
-	var mu sync.Mutex
 	out := map[string]envelope.SlotTable{}
+	eachHead(t, o, func(path string, h *Head) {
+		if h.Staged {
+			t.Errorf("%s: the slots are in the attribute only", path)
+		}
+		out[path] = h.Slots
+	})
+	return out
+}
+
+// eachHead calls visit for every file, one at a time.
+func eachHead(t *testing.T, o *Offline, visit func(path string, h *Head)) {
+	t.Helper()
+	var mu sync.Mutex
 	err := o.Walk(t.Context(), 4, func(_ context.Context, obj *Object) {
 		if !obj.Regular() {
 			return
@@ -65,15 +77,11 @@ func heads(t *testing.T, o *Offline) map[string]envelope.SlotTable {
 		defer h.Close()
 		mu.Lock()
 		defer mu.Unlock()
-		if h.Staged {
-			t.Errorf("%s: the slots are in the attribute only", obj.Path)
-		}
-		out[obj.Path] = h.Slots
+		visit(obj.Path, h)
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return out
 }
 
 // wantReadable opens every file of sample.
