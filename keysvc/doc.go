@@ -68,6 +68,6 @@
 //
 // # Not here
 //
-// The wire protocol and signatures (keysvc/api), key policies and identity policies,
-// SM2 and post-quantum keys. What is asked for and not there is refused, never ignored.
+// The wire protocol and signatures (keysvc/api), the evaluation of key policies and
+// identity policies, SM2 and post-quantum keys. What is asked for and not there is refused, never ignored.
 package keysvc

@@ -43,6 +43,7 @@ const (
 	KindInvalidImportToken
 	KindExpiredImportToken
 	KindIncorrectKeyMaterial
+	KindMalformedPolicy
 
 	KindKeyStoreNotFound
 	KindKeyStoreNameInUse
@@ -98,6 +99,7 @@ var errorTable = [...]struct {
 	KindInvalidImportToken:   {"InvalidImportTokenException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.InvalidImportTokenException{Message: m} }},
 	KindExpiredImportToken:   {"ExpiredImportTokenException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.ExpiredImportTokenException{Message: m} }},
 	KindIncorrectKeyMaterial: {"IncorrectKeyMaterialException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.IncorrectKeyMaterialException{Message: m} }},
+	KindMalformedPolicy:      {"MalformedPolicyDocumentException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.MalformedPolicyDocumentException{Message: m} }},
 	KindKeyStoreNotFound:     {"CustomKeyStoreNotFoundException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.CustomKeyStoreNotFoundException{Message: m} }},
 	KindKeyStoreNameInUse:    {"CustomKeyStoreNameInUseException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.CustomKeyStoreNameInUseException{Message: m} }},
 	KindKeyStoreHasKeys:      {"CustomKeyStoreHasCMKsException", http.StatusBadRequest, func(m *string) smithy.APIError { return &types.CustomKeyStoreHasCMKsException{Message: m} }},

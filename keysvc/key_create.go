@@ -38,6 +38,7 @@ func (c *call) createKey(in *kms.CreateKeyInput) (*kms.CreateKeyOutput, error) {
 		c.params["multiRegion"] = true
 	}
 	c.tags(in.Tags)
+	c.policy(in.Policy, in.BypassPolicyLockoutSafetyCheck)
 	if err := c.checkCreateKey(in); err != nil {
 		return nil, err
 	}
@@ -49,7 +50,7 @@ func (c *call) createKey(in *kms.CreateKeyInput) (*kms.CreateKeyOutput, error) {
 		return nil, err
 	}
 	k, err := c.makeKey(key, func(tx store.Tx) error {
-		return errors.Join(c.stillThere(tx, &key), c.putTags(tx, key.ID, in.Tags))
+		return errors.Join(c.stillThere(tx, &key), c.putTags(tx, key.ID, in.Tags), c.putPolicy(tx, key.ID, in.Policy))
 	})
 	if err != nil {
 		return nil, err
@@ -90,30 +91,22 @@ func (c *call) checkCreateKey(in *kms.CreateKeyInput) error {
 	if err := checkSpec(specOf(in), in.KeyUsage); err != nil {
 		return err
 	}
-	if err := refuseUnsupported(in); err != nil {
-		return err
+	if isSet(in.MultiRegion) && in.CustomKeyStoreId != nil {
+		return refuse(KindUnsupported, "A multi-Region key can't be in a custom key store.")
 	}
 	if err := checkPlace(in); err != nil {
 		return err
 	}
-	return checkTags(in.Tags)
+	if err := checkTags(in.Tags); err != nil {
+		return err
+	}
+	return c.checkPolicy(in.Policy)
 }
 
 // specOf is the key spec that an input asks for, by either name.
 func specOf(in *kms.CreateKeyInput) types.KeySpec {
 	spec := fallback(string(in.KeySpec), string(in.CustomerMasterKeySpec))
 	return types.KeySpec(fallback(spec, string(types.KeySpecSymmetricDefault)))
-}
-
-// refuseUnsupported refuses members that would be ignored otherwise.
-func refuseUnsupported(in *kms.CreateKeyInput) error {
-	switch {
-	case in.Policy != nil:
-		return refuse(KindUnsupported, "Key policies are not supported: a key belongs to the account's root, and grants let others use it.")
-	case isSet(in.MultiRegion) && in.CustomKeyStoreId != nil:
-		return refuse(KindUnsupported, "A multi-Region key can't be in a custom key store.")
-	}
-	return nil
 }
 
 // newKey is a symmetric key in the call's scope, not made yet.

@@ -122,8 +122,8 @@ func TestInvalidInputGetsAWSMessages(t *testing.T) {
 			_, err := f.CreateKey(ctx, &kms.CreateKeyInput{KeySpec: "SYMMETRIC_DEFAULT", CustomerMasterKeySpec: "SYMMETRIC_DEFAULT"})
 			return err
 		}, "ValidationException", "You cannot specify KeySpec and CustomerMasterKeySpec in the same request. CustomerMasterKeySpec is deprecated."},
-		"policy, which would be ignored": {func() error { _, err := f.CreateKey(ctx, &kms.CreateKeyInput{Policy: aws.String("{}")}); return err },
-			"UnsupportedOperationException", "*"},
+		"policy without statements": {func() error { _, err := f.CreateKey(ctx, &kms.CreateKeyInput{Policy: aws.String("{}")}); return err },
+			"MalformedPolicyDocumentException", "Missing required field Statement"},
 		"foreign marker": {func() error {
 			_, err := f.ListKeys(ctx, &kms.ListKeysInput{Marker: aws.String(newMarker("ListAliases", "", "x"))})
 			return err

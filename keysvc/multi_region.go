@@ -56,7 +56,8 @@ func (c *call) replicateKey(in *kms.ReplicateKeyInput) (*kms.ReplicateKeyOutput,
 	c.text("replicaRegion", in.ReplicaRegion)
 	c.text("description", in.Description)
 	c.tags(in.Tags)
-	if err := checkReplica(in); err != nil {
+	c.policy(in.Policy, in.BypassPolicyLockoutSafetyCheck)
+	if err := c.checkReplica(in); err != nil {
 		return nil, err
 	}
 	k, err := c.use(*in.KeyId, access{})
@@ -78,18 +79,22 @@ func (c *call) replicateKey(in *kms.ReplicateKeyInput) (*kms.ReplicateKeyOutput,
 	made.KeyState, made.Enabled = types.KeyStateCreating, false
 	c.touch(replica)
 	c.response = audit.Params{"replicaKeyMetadata": audit.Params{"keyId": replica.ID, "arn": replica.arn, "keyState": made.KeyState}}
-	return &kms.ReplicateKeyOutput{ReplicaKeyMetadata: made, ReplicaTags: in.Tags}, nil
+	policy, err := c.policyOf(replica)
+	if err != nil {
+		return nil, err
+	}
+	return &kms.ReplicateKeyOutput{ReplicaKeyMetadata: made, ReplicaTags: in.Tags, ReplicaPolicy: &policy}, nil
 }
 
 // checkReplica refuses what isn't well formed and what isn't there.
-func checkReplica(in *kms.ReplicateKeyInput) error {
-	switch {
-	case in.Policy != nil:
-		return refuseUnsupported(&kms.CreateKeyInput{Policy: in.Policy})
-	case !ValidRegion(*in.ReplicaRegion):
+func (c *call) checkReplica(in *kms.ReplicateKeyInput) error {
+	if !ValidRegion(*in.ReplicaRegion) {
 		return refuse(KindValidation, "%s is not the name of a region.", *in.ReplicaRegion)
 	}
-	return checkTags(in.Tags)
+	if err := checkTags(in.Tags); err != nil {
+		return err
+	}
+	return c.checkPolicy(in.Policy)
 }
 
 // makeReplica stores the replica.
@@ -113,7 +118,7 @@ func (c *call) makeReplica(k *keySnapshot, in *kms.ReplicateKeyInput) (*keySnaps
 		if err := there.roomForKey(tx); err != nil {
 			return err
 		}
-		return errors.Join(tx.PutKey(c.ctx, replica), there.putTags(tx, replica.ID, in.Tags))
+		return errors.Join(tx.PutKey(c.ctx, replica), there.putTags(tx, replica.ID, in.Tags), there.putPolicy(tx, replica.ID, in.Policy))
 	})
 	if errors.Is(err, store.ErrNotFound) {
 		err = keyNotFound(k.Scope, k.ID)

@@ -78,6 +78,9 @@ var (
 	opGetParametersForImport    = &operation{name: "GetParametersForImport", states: importBeginning}
 	opImportKeyMaterial         = &operation{name: "ImportKeyMaterial", mutating: true, states: importing}
 	opDeleteImportedKeyMaterial = &operation{name: "DeleteImportedKeyMaterial", mutating: true, states: importEnding}
+	opGetKeyPolicy              = &operation{name: "GetKeyPolicy", managed: true, states: always}
+	opListKeyPolicies           = &operation{name: "ListKeyPolicies", managed: true, states: always}
+	opPutKeyPolicy              = &operation{name: "PutKeyPolicy", mutating: true, states: always}
 	opCreateGrant               = &operation{name: "CreateGrant", mutating: true, managed: true, states: granting}
 	opRetireGrant               = &operation{name: "RetireGrant", mutating: true, managed: true, states: always}
 	opRevokeGrant               = &operation{name: "RevokeGrant", mutating: true, managed: true, states: always}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kmsfs/kmsfs/keysvc/keypolicy"
 	"github.com/kmsfs/kmsfs/keysvc/store"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -119,6 +120,18 @@ var attempts = map[string]func(s *subject) error{
 	},
 	"GenerateDataKeyWithoutPlaintext": func(s *subject) error {
 		_, err := s.GenerateDataKeyWithoutPlaintext(s.ctx(), &kms.GenerateDataKeyWithoutPlaintextInput{KeyId: &s.key, KeySpec: types.DataKeySpecAes256})
+		return err
+	},
+	"GetKeyPolicy": func(s *subject) error {
+		_, err := s.GetKeyPolicy(s.ctx(), &kms.GetKeyPolicyInput{KeyId: &s.key})
+		return err
+	},
+	"ListKeyPolicies": func(s *subject) error {
+		_, err := s.ListKeyPolicies(s.ctx(), &kms.ListKeyPoliciesInput{KeyId: &s.key})
+		return err
+	},
+	"PutKeyPolicy": func(s *subject) error {
+		_, err := s.PutKeyPolicy(s.ctx(), &kms.PutKeyPolicyInput{KeyId: &s.key, Policy: aws.String(keypolicy.Default(testAccount))})
 		return err
 	},
 	"GetKeyRotationStatus": func(s *subject) error {

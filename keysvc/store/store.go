@@ -58,7 +58,7 @@ type Tx interface {
 	MaterialUsers(ctx context.Context, backing BackingID) (int, error)
 	// PutKey inserts a key or replaces it together with its materials.
 	PutKey(ctx context.Context, key Key) error
-	// DeleteKey removes a key with its materials, imports, aliases, grants and tags.
+	// DeleteKey removes a key with its materials, imports, aliases, policy, grants and tags.
 	DeleteKey(ctx context.Context, scope Scope, id string) error
 
 	// PutImport adds a wrapping key.
@@ -82,6 +82,11 @@ type Tx interface {
 	UpdateAlias(ctx context.Context, scope Scope, alias Alias) error
 	// DeleteAlias removes an alias, or returns ErrNotFound.
 	DeleteAlias(ctx context.Context, scope Scope, name string) error
+
+	// Policy returns the key policy that was put, or ErrNotFound if none was.
+	Policy(ctx context.Context, scope Scope, keyID string) (string, error)
+	// PutPolicy sets a key's policy.
+	PutPolicy(ctx context.Context, scope Scope, keyID, document string) error
 
 	// Grants lists the grants that a filter selects, sorted by their ids.
 	Grants(ctx context.Context, scope Scope, filter GrantFilter, after string, limit int) ([]Grant, error)

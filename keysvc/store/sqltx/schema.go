@@ -65,6 +65,12 @@ var migrations = [...][]string{{
 		backing TEXT NOT NULL, algorithm TEXT NOT NULL, expires BIGINT NOT NULL,
 		PRIMARY KEY (account, region, backing),
 		FOREIGN KEY (account, region, key_id) REFERENCES kms_key ON DELETE CASCADE)`,
+}, { // key policies
+	`CREATE TABLE kms_policy (
+		account TEXT NOT NULL, region TEXT NOT NULL, key_id TEXT NOT NULL,
+		document TEXT NOT NULL,
+		PRIMARY KEY (account, region, key_id),
+		FOREIGN KEY (account, region, key_id) REFERENCES kms_key ON DELETE CASCADE)`,
 }}
 
 // bookkeeping holds the schema version and the generation, one row.

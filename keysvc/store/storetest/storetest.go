@@ -31,6 +31,7 @@ func Run(t *testing.T, newStore func(t *testing.T) Open) {
 		{"keys are listed in order and in pages", keyPages},
 		{"deleting a key removes all that hangs on it", deleteKey},
 		{"aliases are unique and can be moved", aliases},
+		{"a key policy is replaced and goes with its key", policies},
 		{"grants are filtered and come back as stored", grants},
 		{"tags are replaced and removed", tags},
 		{"keys with work due are found", dueKeys},
