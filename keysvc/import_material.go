@@ -2,7 +2,6 @@ package keysvc
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -138,17 +137,31 @@ func (c *call) newImport(k *keySnapshot, in *kms.ImportKeyMaterialInput, kind ty
 		if err := c.op.checkState(newSnapshot(*key, 0)); err != nil {
 			return err
 		}
-		for _, other := range key.Materials {
-			m.Number = max(m.Number, other.Number+1)
-			if other.State == store.MaterialPending && kind == types.ImportTypeNewKeyMaterial {
-				return refuse(KindInvalidState, "New key material (id: %s) cannot be imported into KMS key %s, because another key material (id: %s) is pending rotation.",
-					materialID(key.ID, m.Backing), k.arn, materialID(key.ID, other.Backing))
+		if kind == types.ImportTypeNewKeyMaterial {
+			if err := checkNew(k, key, m.Backing); err != nil {
+				return err
 			}
 		}
+		m.Number = nextNumber(key)
 		key.Materials = append(key.Materials, m)
 		return nil
 	})
 	return m, err
+}
+
+// checkNew refuses new material for a key that has got other material since the call
+// saw it as k, or whose other new material waits for rotation.
+func checkNew(k *keySnapshot, key *store.Key, backing store.BackingID) error {
+	if (k.Current() == nil) != (key.Current() == nil) {
+		return refuse(KindInvalidState, "Other key material was imported into the key %s at the same time.", k.arn)
+	}
+	for _, other := range key.Materials {
+		if other.State == store.MaterialPending {
+			return refuse(KindInvalidState, "New key material (id: %s) cannot be imported into KMS key %s, because another key material (id: %s) is pending rotation.",
+				materialID(key.ID, backing), k.arn, materialID(key.ID, other.Backing))
+		}
+	}
+	return nil
 }
 
 // wrapped is what the token unwraps.
@@ -183,6 +196,9 @@ func (c *call) importNew(k *keySnapshot, m store.Material, w hsm.WrappedKey) err
 	check, err := c.unwrap(k, m, w)
 	if err == nil {
 		err = c.s.update(c.ctx, k.Ref(), func(_ store.Tx, key *store.Key) error {
+			if err := checkNew(k, key, m.Backing); err != nil {
+				return err
+			}
 			return finishImport(key, m.Backing, func(stored *store.Material) {
 				stored.Check, stored.Import = check, types.ImportStateImported
 				if key.Current() != nil {
@@ -194,7 +210,7 @@ func (c *call) importNew(k *keySnapshot, m store.Material, w hsm.WrappedKey) err
 		})
 	}
 	if err != nil {
-		return errors.Join(err, c.s.dropMaterial(c.ctx, k.Ref(), m.Backing))
+		return c.s.giveUp(c.ctx, k.Ref(), m.Backing, err)
 	}
 	return nil
 }
@@ -215,27 +231,32 @@ func finishImport(key *store.Key, backing store.BackingID, change func(*store.Ma
 // is first imported under an id of its own, to be recognised, which m names.
 func (c *call) importAgain(k *keySnapshot, in *kms.ImportKeyMaterialInput, m store.Material, w hsm.WrappedKey) (store.Material, error) {
 	known, err := c.recognise(k, in, m, w)
-	if err == nil && known.Import != types.ImportStateImported {
-		// The same bytes, now under the id that ciphertexts name.
-		err = c.s.config.Token.ImportKey(c.ctx, hsm.KeyID(known.Backing), w, fmt.Sprintf("kms/%s/%d", k.ID, known.Number))
-		if hsm.IsKind(err, hsm.KindKeyExists) {
-			err = nil // left by a call that ended here
-		}
-		if err != nil {
-			err = fromToken(err)
-		}
-	}
 	if err == nil {
 		err = c.s.update(c.ctx, k.Ref(), func(_ store.Tx, key *store.Key) error {
-			return finishImport(key, known.Backing, func(stored *store.Material) {
+			err := finishImport(key, known.Backing, func(stored *store.Material) {
 				stored.Import, stored.Expires = types.ImportStateImported, m.Expires
 				if m.Description != "" {
 					stored.Description = m.Description
 				}
 			})
+			if err != nil {
+				return err
+			}
+			return c.restore(k, known, w)
 		})
 	}
-	return known, errors.Join(err, c.s.dropMaterial(c.ctx, k.Ref(), m.Backing))
+	return known, c.s.giveUp(c.ctx, k.Ref(), m.Backing, err)
+}
+
+// restore puts the same bytes under the id that ciphertexts name, unless the token has
+// them: a related key may, or a call that ended here. It runs in the transaction that
+// says so, as what is taken away is destroyed in one.
+func (c *call) restore(k *keySnapshot, known store.Material, w hsm.WrappedKey) error {
+	err := c.s.config.Token.ImportKey(c.ctx, hsm.KeyID(known.Backing), w, fmt.Sprintf("kms/%s/%d", k.ID, known.Number))
+	if err == nil || hsm.IsKind(err, hsm.KindKeyExists) {
+		return nil
+	}
+	return fromToken(err)
 }
 
 // recognise finds which of the key's materials was imported as m: the one that the

@@ -104,6 +104,9 @@ func (c *call) makeWrappingKey(i store.Import, typ hsm.KeyType) ([]byte, error) 
 		return nil, internal(err)
 	}
 	err := s.config.Token.GenerateKeyPair(c.ctx, id, typ, wrappingAlgorithms[i.Algorithm].purpose, "kms/"+i.KeyID+"/import")
+	if hsm.IsKind(err, hsm.KindCanceled) {
+		return nil, fromToken(err) // the token may make it yet, and Sweep finds it
+	}
 	if err != nil {
 		return nil, errors.Join(c.fromTokenFor(err, "WrappingAlgorithm", string(i.Algorithm)), s.dropImport(c.ctx, i))
 	}

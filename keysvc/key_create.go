@@ -145,6 +145,9 @@ func (c *call) makeKey(key store.Key, extra func(store.Tx) error) (*keySnapshot,
 		key.State = types.KeyStatePendingImport
 	} else {
 		if err := s.generate(c.ctx, &key, key.Materials[0]); err != nil {
+			if hsm.IsKind(err, hsm.KindCanceled) {
+				return nil, err // the token may make it yet, and Sweep finds it
+			}
 			return nil, errors.Join(err, s.discard(c.ctx, key.Ref()))
 		}
 		key.State, key.Materials[0].State = types.KeyStateEnabled, store.MaterialCurrent

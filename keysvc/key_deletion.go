@@ -133,11 +133,14 @@ func (s *Service) destroyMaterials(ctx context.Context, materials []store.Materi
 	return nil
 }
 
-// destroyUnshared destroys a backing key unless a related key in another region has it
-// too.
+// destroyUnshared destroys a key's backing key unless a related key in another region
+// has it too. A key that waits for its import doesn't have it itself.
 func (s *Service) destroyUnshared(ctx context.Context, tx store.Tx, m store.Material) error {
-	users, err := tx.MaterialUsers(ctx, m.Backing)
-	if err != nil || users > 1 {
+	others, err := tx.MaterialUsers(ctx, m.Backing)
+	if m.Import != types.ImportStatePendingImport {
+		others--
+	}
+	if err != nil || others > 0 {
 		return err
 	}
 	return s.destroyMaterials(ctx, []store.Material{m})

@@ -195,6 +195,9 @@ func (c *call) updatePrimaryRegion(in *kms.UpdatePrimaryRegionInput) (*kms.Updat
 		if err := checkPrimary(key); err != nil {
 			return err
 		}
+		if isRotating(key, c.now) {
+			return refuse(KindInvalidState, "%s is updating.", keyARN(key.Scope, key.ID))
+		}
 		scope := inRegion(key.Scope, *in.PrimaryRegion)
 		next, err := tx.Key(c.ctx, scope, key.ID)
 		switch {
@@ -206,6 +209,9 @@ func (c *call) updatePrimaryRegion(in *kms.UpdatePrimaryRegionInput) (*kms.Updat
 			return err
 		case stateColumn(next.State) == deletionColumn:
 			return refuse(KindInvalidState, "%s is pending deletion.", keyARN(scope, key.ID))
+		}
+		if err := c.s.clearUnfinished(c.ctx, key); err != nil {
+			return err
 		}
 		key.PrimaryRegion = scope.Region
 		return eachReplica(c.ctx, tx, key, func(related *store.Key) error {

@@ -3,8 +3,10 @@ package keysvc
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
+	"github.com/kmsfs/kmsfs/hsm"
 	"github.com/kmsfs/kmsfs/keysvc/audit"
 	"github.com/kmsfs/kmsfs/keysvc/store"
 
@@ -71,6 +73,9 @@ func (s *Service) rotateToImported(ctx context.Context, k *keySnapshot) error {
 		if err := opRotateKeyOnDemand.checkState(newSnapshot(*key, 0)); err != nil {
 			return err
 		}
+		if err := checkRotatable(key); err != nil {
+			return err
+		}
 		for _, m := range key.Materials {
 			if m.State == store.MaterialPending {
 				material = m
@@ -89,7 +94,7 @@ func (s *Service) rotateToImported(ctx context.Context, k *keySnapshot) error {
 // rotateIfDue rotates a key whose automatic rotation is due and returns it as it
 // is then. If that fails the key is used as it is and a later use tries again.
 func (s *Service) rotateIfDue(ctx context.Context, k *keySnapshot) *keySnapshot {
-	if !rotationDue(&k.Key, s.config.Now()) {
+	if now := s.config.Now(); !rotationDue(&k.Key, now) || isRotating(&k.Key, now) {
 		return k
 	}
 	err := s.rotate(ctx, k, types.RotationTypeAutomatic)
@@ -117,7 +122,7 @@ func (s *Service) rotate(ctx context.Context, k *keySnapshot, kind types.Rotatio
 		if err := s.admitRotation(ctx, key, kind); err != nil {
 			return err
 		}
-		material = s.newMaterial(key.Materials[len(key.Materials)-1].Number + 1)
+		material = s.newMaterial(nextNumber(key))
 		key.Materials = append(key.Materials, material)
 		return nil
 	})
@@ -125,13 +130,13 @@ func (s *Service) rotate(ctx context.Context, k *keySnapshot, kind types.Rotatio
 		return err
 	}
 	if err := s.generate(ctx, &k.Key, material); err != nil {
-		return errors.Join(err, s.dropMaterial(ctx, k.Ref(), material.Backing))
+		return s.giveUp(ctx, k.Ref(), material.Backing, err)
 	}
 	err = s.update(ctx, k.Ref(), func(_ store.Tx, key *store.Key) error {
 		return s.promote(key, material.Backing, kind)
 	})
 	if err != nil {
-		return errors.Join(err, s.dropMaterial(ctx, k.Ref(), material.Backing))
+		return s.giveUp(ctx, k.Ref(), material.Backing, err)
 	}
 	return s.serviceEvent(ctx, "RotateKey", k, audit.Params{
 		"rotationType": kind, "keyMaterialId": materialID(k.ID, material.Backing)})
@@ -143,30 +148,54 @@ func (s *Service) admitRotation(ctx context.Context, key *store.Key, kind types.
 	if err := opRotateKeyOnDemand.checkState(newSnapshot(*key, 0)); err != nil {
 		return err
 	}
-	if kind == types.RotationTypeAutomatic && !rotationDue(key, s.config.Now()) {
-		return errNotDue
+	if err := checkRotatable(key); err != nil {
+		return err
 	}
+	now := s.config.Now()
 	onDemand := 0
-	kept := key.Materials[:0]
 	for _, m := range key.Materials {
 		if m.Rotation == types.RotationTypeOnDemand {
 			onDemand++
 		}
+	}
+	switch {
+	case kind == types.RotationTypeAutomatic && (!rotationDue(key, now) || isRotating(key, now)):
+		return errNotDue
+	case isRotating(key, now):
+		return refuse(KindConflict, "A rotation of the key %s is in progress.", keyARN(key.Scope, key.ID))
+	case kind == types.RotationTypeOnDemand && onDemand >= maxOnDemand:
+		return refuse(KindLimitExceeded, "The on-demand rotations limit has been reached for the given keyId. No more on-demand rotations can be performed for this key: %s", keyARN(key.Scope, key.ID))
+	}
+	return s.clearUnfinished(ctx, key)
+}
+
+// nextNumber is the number of the key's next material.
+func nextNumber(key *store.Key) int {
+	next := 1
+	for _, m := range key.Materials {
+		next = max(next, m.Number+1)
+	}
+	return next
+}
+
+// isRotating tells whether material of a key is being made.
+func isRotating(key *store.Key, now time.Time) bool {
+	return slices.ContainsFunc(key.Materials, func(m store.Material) bool {
+		return m.State == store.MaterialCreating && now.Sub(m.Created) < unfinishedAfter
+	})
+}
+
+// clearUnfinished destroys, inside the transaction, material that was never finished.
+func (s *Service) clearUnfinished(ctx context.Context, key *store.Key) error {
+	kept := key.Materials[:0]
+	for _, m := range key.Materials {
 		if m.State != store.MaterialCreating {
 			kept = append(kept, m)
-			continue
-		}
-		if s.config.Now().Sub(m.Created) < unfinishedAfter {
-			return refuse(KindConflict, "A rotation of the key %s is in progress.", keyARN(key.Scope, key.ID))
-		}
-		if err := s.destroyMaterials(ctx, []store.Material{m}); err != nil {
+		} else if err := s.destroyMaterials(ctx, []store.Material{m}); err != nil {
 			return err
 		}
 	}
 	key.Materials = kept
-	if kind == types.RotationTypeOnDemand && onDemand >= maxOnDemand {
-		return refuse(KindLimitExceeded, "The on-demand rotations limit has been reached for the given keyId. No more on-demand rotations can be performed for this key: %s", keyARN(key.Scope, key.ID))
-	}
 	return nil
 }
 
@@ -192,7 +221,17 @@ func (s *Service) promote(key *store.Key, backing store.BackingID, kind types.Ro
 	return nil
 }
 
-// dropMaterial removes material whose rotation has failed.
+// giveUp removes material that came to nothing because of cause, if that isn't nil,
+// which it returns. While the token may be at it still, as the caller has gone, Sweep is
+// left to do that.
+func (s *Service) giveUp(ctx context.Context, ref store.KeyRef, backing store.BackingID, cause error) error {
+	if hsm.IsKind(cause, hsm.KindCanceled) {
+		return cause
+	}
+	return errors.Join(cause, s.dropMaterial(ctx, ref, backing))
+}
+
+// dropMaterial removes material whose rotation or import has failed.
 func (s *Service) dropMaterial(ctx context.Context, ref store.KeyRef, backing store.BackingID) error {
 	ctx = context.WithoutCancel(ctx)
 	return s.update(ctx, ref, func(_ store.Tx, key *store.Key) error {
