@@ -52,7 +52,8 @@ func restoreTokenObjects(dir string) error {
 	return nil
 }
 
-// saveTokenObjects keeps copies of what a login has just used.
+// saveTokenObjects keeps copies of what a login has just used. One that is shorter than its copy isn't
+// whole: another process is logging in again this moment, or the device had no room for it.
 func saveTokenObjects(dir string) error {
 	for _, object := range tokenObjects(dir) {
 		content, err := os.ReadFile(object)
@@ -60,7 +61,7 @@ func saveTokenObjects(dir string) error {
 			return unreadable(dir, err)
 		}
 		name := savedName(dir, object)
-		if old, err := os.ReadFile(name); err == nil && bytes.Equal(old, content) {
+		if old, err := os.ReadFile(name); err == nil && (bytes.Equal(old, content) || len(content) < len(old)) {
 			continue
 		}
 		if err := writeFile(name, content); err != nil {

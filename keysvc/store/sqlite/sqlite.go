@@ -95,7 +95,9 @@ func (s *Store) migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.generation.store(generation)
+	if err := s.generation.store(generation); err != nil {
+		return err
+	}
 	return tx.Commit()
 }
 
@@ -149,7 +151,9 @@ func (s *Store) commit(ctx context.Context, tx *sql.Tx, t *sqltx.Tx) error {
 	if err != nil {
 		return err
 	}
-	s.generation.store(next)
+	if err := s.generation.store(next); err != nil {
+		return err
+	}
 	return tx.Commit()
 }
 
