@@ -14,7 +14,7 @@ var rooms = map[string]struct {
 	modules []string
 }{
 	"hsm":      {nil, []string{"github.com/miekg/pkcs11", "github.com/decred/dcrd/dcrec/secp256k1/v4", "golang.org/x/s"}},
-	"keysvc":   {[]string{"hsm"}, []string{"github.com/aws/", "github.com/google/uuid", "github.com/prometheus/", "golang.org/x/s", "golang.org/x/time", "modernc.org/sqlite"}},
+	"keysvc":   {[]string{"hsm"}, []string{"github.com/aws/", "github.com/google/uuid", "github.com/jackc/pgx/v5", "github.com/prometheus/", "golang.org/x/s", "golang.org/x/time", "modernc.org/sqlite"}},
 	"envelope": {nil, []string{"github.com/klauspost/compress"}},
 	"fs":       {[]string{"envelope"}, []string{"github.com/aws/", "github.com/hanwen/go-fuse/v2", "golang.org/x/s"}},
 	"cmd": {[]string{"envelope", "fs", "hsm", "keysvc"},

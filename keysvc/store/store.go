@@ -12,6 +12,10 @@ var ErrNotFound = errors.New("not in the store")
 // ErrExists says that an alias of that name is already in the store.
 var ErrExists = errors.New("already in the store")
 
+// ErrUnavailable says that the database can't be reached now. It may be back at any time. An Update that
+// fails so may have been committed, if the answer is what got lost.
+var ErrUnavailable = errors.New("the database of the key service can't be reached")
+
 // Store is a transactional database of keys, aliases, grants, tags and custom key
 // stores.
 type Store interface {
@@ -20,12 +24,16 @@ type Store interface {
 
 	// Update runs fn in a transaction that excludes every other Update in every
 	// process, and commits it, durably, if fn returns nil. fn may run more than
-	// once and must not have effects that don't bear repeating.
+	// once and must not have effects that don't bear repeating. An error doesn't
+	// always mean that nothing was committed: see ErrUnavailable.
 	Update(ctx context.Context, fn func(Tx) error) error
 
 	// Generation returns a number that differs from a [Tx.Generation] seen
-	// before if, and possibly even though not, an Update has committed since.
-	// It is cheap enough to be called on every operation and never blocks.
+	// before, through the same Store, if an Update has committed since, and
+	// possibly even though none has. Of an Update by this Store that is so when it
+	// returns; of one by another Store, within a time that the implementation
+	// bounds, even if the database can't be reached. It is cheap enough to be
+	// called on every operation and never blocks.
 	Generation() uint64
 
 	// Close releases the store. Transactions under way must have ended.
@@ -36,7 +44,8 @@ type Store interface {
 // function that received it has returned. In a View, the methods that write
 // return an error.
 //
-// Lists are sorted by the name of what they list and start behind after.
+// Lists are sorted by the bytes of the name of what they list and start behind after. A transaction in
+// which a method has failed, other than with ErrNotFound or ErrExists, can only fail as a whole.
 type Tx interface {
 	// Generation is the number of the state that the transaction reads.
 	Generation() uint64

@@ -26,7 +26,7 @@ func open(t testing.TB, path string) *sqlite.Store {
 }
 
 func TestConformance(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) storetest.Open {
+	storetest.Run(t, 0, func(t *testing.T) storetest.Open {
 		path := filepath.Join(t.TempDir(), "keys.db")
 		return func(t *testing.T) store.Store { return open(t, path) }
 	})

@@ -2,9 +2,12 @@ package sqltx
 
 import (
 	"context"
-	"database/sql"
+	"errors"
 	"fmt"
 )
+
+// ErrNewerSchema says that a later version of this program has written the database.
+var ErrNewerSchema = errors.New("a newer kmsfs has changed the schema of the database")
 
 // migrations bring an empty database to the present schema, one version each.
 // A released entry never changes; a new version is a new entry.
@@ -79,27 +82,44 @@ const bookkeeping = `CREATE TABLE IF NOT EXISTS kms_store (
 
 // Migrate brings the database to the present schema inside tx and returns its
 // generation. It refuses a database that a later version has written.
-func Migrate(ctx context.Context, tx *sql.Tx) (generation uint64, err error) {
+func Migrate(ctx context.Context, tx Conn) (generation uint64, err error) {
 	if _, err := tx.ExecContext(ctx, bookkeeping); err != nil {
 		return 0, err
 	}
 	if _, err := tx.ExecContext(ctx, `INSERT INTO kms_store (one, schema_version, generation) VALUES (1, 0, 0) ON CONFLICT (one) DO NOTHING`); err != nil {
 		return 0, err
 	}
-	var version int
-	if err := tx.QueryRowContext(ctx, `SELECT schema_version, generation FROM kms_store`).Scan(&version, &generation); err != nil {
+	version, err := schemaVersion(ctx, tx)
+	if err != nil {
+		return 0, err
+	}
+	if version < len(migrations) {
+		if err := apply(ctx, tx, migrations[version:]); err != nil {
+			return 0, err
+		}
+	}
+	return Generation(ctx, tx)
+}
+
+// Current tells whether a database that Migrate has made, in this version or another, has the present
+// schema.
+func Current(ctx context.Context, tx Conn) (bool, error) {
+	version, err := schemaVersion(ctx, tx)
+	return version == len(migrations), err
+}
+
+// schemaVersion refuses a version that this program doesn't know.
+func schemaVersion(ctx context.Context, tx Conn) (version int, err error) {
+	if err := tx.QueryRowContext(ctx, `SELECT schema_version FROM kms_store`).Scan(&version); err != nil {
 		return 0, err
 	}
 	if version > len(migrations) {
-		return 0, fmt.Errorf("the database has schema version %d, this program knows %d: use a newer kmsfs", version, len(migrations))
+		return 0, fmt.Errorf("%w: it has version %d, this program knows %d", ErrNewerSchema, version, len(migrations))
 	}
-	if version == len(migrations) {
-		return generation, nil
-	}
-	return generation, apply(ctx, tx, migrations[version:])
+	return version, nil
 }
 
-func apply(ctx context.Context, tx *sql.Tx, versions [][]string) error {
+func apply(ctx context.Context, tx Conn, versions [][]string) error {
 	for _, statements := range versions {
 		for _, s := range statements {
 			if _, err := tx.ExecContext(ctx, s); err != nil {

@@ -9,9 +9,17 @@ import (
 	"github.com/kmsfs/kmsfs/keysvc/store"
 )
 
+// Conn is a transaction of database/sql, or what stands between it and the statements of a database
+// that takes them in another form.
+type Conn interface {
+	ExecContext(ctx context.Context, statement string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
 // Tx is a [store.Tx] over one database/sql transaction.
 type Tx struct {
-	tx         *sql.Tx
+	tx         Conn
 	generation uint64
 }
 
@@ -19,10 +27,18 @@ var _ store.Tx = (*Tx)(nil)
 
 // Begin reads the generation, which also starts the snapshot that the
 // transaction reads.
-func Begin(ctx context.Context, tx *sql.Tx) (*Tx, error) {
-	t := &Tx{tx: tx}
-	err := tx.QueryRowContext(ctx, `SELECT generation FROM kms_store`).Scan(&t.generation)
-	return t, err
+func Begin(ctx context.Context, tx Conn) (*Tx, error) {
+	generation, err := Generation(ctx, tx)
+	return At(tx, generation), err
+}
+
+// At is a transaction whose generation is known already.
+func At(tx Conn, generation uint64) *Tx { return &Tx{tx: tx, generation: generation} }
+
+// Generation reads the generation of a database that Migrate has made.
+func Generation(ctx context.Context, tx Conn) (generation uint64, err error) {
+	err = tx.QueryRowContext(ctx, `SELECT generation FROM kms_store`).Scan(&generation)
+	return generation, err
 }
 
 // Generation is the number of the state that the transaction reads.
