@@ -153,7 +153,7 @@ func (s *testStore) overwrite(path, content string) {
 	s.t.Helper()
 	o := s.open(false)
 	in, err := o.fs.find(path, false)
-	ok(s.t, err, o.fs.acquire(in.in, true))
+	ok(s.t, err, o.fs.acquire(s.t.Context(), in.in, true))
 	_, st := o.fs.Write(nil, &fuse.WriteIn{InHeader: fuse.InHeader{NodeId: in.in.id}}, []byte(content))
 	raw{s.t, o.fs}.ok("write", st)
 	o.fs.release(in.in, true)

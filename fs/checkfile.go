@@ -154,15 +154,17 @@ func (f *fileCheck) key() *envelope.DataKey {
 		f.fault(FaultKeyService, nil)
 		return nil
 	}
-	key, err := f.s.vol.unwrap(slot, at)
-	if err != nil {
-		if kindOf(err) == KindUnavailable {
-			f.silent.Add(1)
-		}
-		f.fault(keyFault(err), errors.Unwrap(err))
-		return nil
+	key, err := f.s.vol.unwrap(f.ctx, slot, at)
+	switch {
+	case err == nil:
+		return key
+	case kindOf(err) == KindInterrupted:
+		return nil // the check ends, which says nothing of the file
+	case kindOf(err) == KindUnavailable:
+		f.silent.Add(1)
 	}
-	return key
+	f.fault(keyFault(err), errors.Unwrap(err))
+	return nil
 }
 
 // maxUnanswered is after how many calls without an answer the key service is not asked again: each

@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"context"
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -153,7 +154,7 @@ func (s *fileSystem) fileCompresses(in *inode) (bool, error) {
 }
 
 // setCompressAttr is setxattr(2) of compressAttr.
-func (s *fileSystem) setCompressAttr(input *fuse.SetXAttrIn, data []byte) error {
+func (s *fileSystem) setCompressAttr(ctx context.Context, input *fuse.SetXAttrIn, data []byte) error {
 	on, err := parseCompress(data)
 	if err != nil {
 		return err
@@ -165,16 +166,16 @@ func (s *fileSystem) setCompressAttr(input *fuse.SetXAttrIn, data []byte) error 
 	case in.isRegular() && input.Flags&unix.XATTR_CREATE != 0:
 		return syscall.EEXIST
 	case in.isRegular():
-		return s.setFileCompress(in, on)
+		return s.setFileCompress(ctx, in, on)
 	case !in.isDir():
 		return syscall.EPERM
 	}
-	return s.setDirCompress(in, on, int(input.Flags))
+	return s.setDirCompress(ctx, in, on, int(input.Flags))
 }
 
 // setDirCompress stores the setting of a directory.
-func (s *fileSystem) setDirCompress(dir *inode, on bool, flags int) error {
-	err := s.setXattr(dir.id, compressAttr, []byte(compressValue(on)), flags)
+func (s *fileSystem) setDirCompress(ctx context.Context, dir *inode, on bool, flags int) error {
+	err := s.setXattr(ctx, dir.id, compressAttr, []byte(compressValue(on)), flags)
 	if err == nil {
 		dir.compress.Store(compressState(on))
 	}
@@ -183,11 +184,11 @@ func (s *fileSystem) setDirCompress(dir *inode, on bool, flags int) error {
 
 // setFileCompress changes the flag of a file. One that is not in use is opened for it: the key service
 // is asked.
-func (s *fileSystem) setFileCompress(in *inode, on bool) error {
+func (s *fileSystem) setFileCompress(ctx context.Context, in *inode, on bool) error {
 	if s.vol.ro {
 		return syscall.EROFS
 	}
-	if err := s.use(in); err != nil {
+	if err := s.use(ctx, in); err != nil {
 		return err
 	}
 	defer s.release(in, true)
@@ -200,10 +201,10 @@ func (s *fileSystem) setFileCompress(in *inode, on bool) error {
 }
 
 // inheritCompress gives a file the setting of the directory that it is in.
-func (s *fileSystem) inheritCompress(in *inode) error {
+func (s *fileSystem) inheritCompress(ctx context.Context, in *inode) error {
 	p, ok := s.tree.where(in)
 	if !ok {
 		return syscall.ENODATA
 	}
-	return s.setFileCompress(in, s.compressesIn(p.dir))
+	return s.setFileCompress(ctx, in, s.compressesIn(p.dir))
 }

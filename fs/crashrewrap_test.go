@@ -128,7 +128,7 @@ func (c *keyChanges) fill() {
 func (c *keyChanges) verify(when string) {
 	c.t.Helper()
 	k := c.mount()
-	o := &Offline{fs: k.fs}
+	o := &Offline{fs: k.fs, ctx: context.Background()}
 	for path, want := range c.want {
 		f, err := o.Open(path)
 		if err != nil {
@@ -192,7 +192,7 @@ func (c *keyChanges) rewrap(arn string) {
 
 func (c *keyChanges) rekey() {
 	c.until("a rekey", func(s *fileSystem) (bool, error) {
-		res, err := (&Offline{fs: s}).Rekey(context.Background(), RekeyOptions{})
+		res, err := (&Offline{fs: s, ctx: context.Background()}).Rekey(context.Background(), RekeyOptions{})
 		if err == nil && res.Failed > 0 && !c.disk.Dead() {
 			return false, fmt.Errorf("failed: %+v", res)
 		}

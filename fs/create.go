@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"syscall"
@@ -14,13 +15,13 @@ import (
 )
 
 // Create implements fuse.RawFileSystem: a new file with a data key of its own, open.
-func (s *fileSystem) Create(_ <-chan struct{}, input *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
+func (s *fileSystem) Create(cancel <-chan struct{}, input *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
 	defer s.changes.Add(1)
 	dir := s.tree.get(input.NodeId)
 	if dir == nil {
 		return fuse.Status(syscall.ESTALE)
 	}
-	in, err := s.createFile(dir, name, input.Mode, &input.Caller, &out.EntryOut)
+	in, err := s.createFile(request(cancel), dir, name, input.Mode, &input.Caller, &out.EntryOut)
 	if err != nil {
 		return status(err)
 	}
@@ -34,7 +35,7 @@ func (s *fileSystem) Create(_ <-chan struct{}, input *fuse.CreateIn, name string
 }
 
 // createFile makes a file and leaves it in use with one handle.
-func (s *fileSystem) createFile(dir *inode, name string, mode uint32, caller *fuse.Caller, out *fuse.EntryOut) (*inode, error) {
+func (s *fileSystem) createFile(ctx context.Context, dir *inode, name string, mode uint32, caller *fuse.Caller, out *fuse.EntryOut) (*inode, error) {
 	defer s.wraps.enter()()
 	p, d, long, err := s.newPlace(dir, name)
 	if err != nil {
@@ -42,7 +43,7 @@ func (s *fileSystem) createFile(dir *inode, name string, mode uint32, caller *fu
 	}
 	defer s.dirs.release(d)
 	path, seq := s.tree.path(dir, name)
-	k, err := s.vol.newFileKey([]string{path}, seq)
+	k, err := s.vol.newFileKey(ctx, []string{path}, seq)
 	if err != nil {
 		s.dropLongName(d, p, long)
 		return nil, err
@@ -213,14 +214,14 @@ func (s *fileSystem) fileOptions(f *backing.File, key *envelope.DataKey) envelop
 }
 
 // Mknod implements fuse.RawFileSystem.
-func (s *fileSystem) Mknod(_ <-chan struct{}, input *fuse.MknodIn, name string, out *fuse.EntryOut) fuse.Status {
+func (s *fileSystem) Mknod(cancel <-chan struct{}, input *fuse.MknodIn, name string, out *fuse.EntryOut) fuse.Status {
 	defer s.changes.Add(1)
 	dir := s.tree.get(input.NodeId)
 	if dir == nil {
 		return fuse.Status(syscall.ESTALE)
 	}
 	if input.Mode&unix.S_IFMT == unix.S_IFREG || input.Mode&unix.S_IFMT == 0 {
-		in, err := s.createFile(dir, name, input.Mode, &input.Caller, out)
+		in, err := s.createFile(request(cancel), dir, name, input.Mode, &input.Caller, out)
 		if err == nil {
 			s.release(in, false)
 		}

@@ -2,7 +2,6 @@ package fs
 
 import (
 	"context"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
@@ -10,15 +9,10 @@ import (
 	"github.com/kmsfs/kmsfs/envelope"
 )
 
-// keyTimeout bounds one call to the key service, retries included.
-const keyTimeout = 15 * time.Second
-
 // generate makes a data key for a new file at path (AWS: GenerateDataKey). The caller wipes it.
-func (v *volume) generate(path string, seq uint64) (*envelope.DataKey, envelope.Slot, error) {
+func (v *volume) generate(ctx context.Context, path string, seq uint64) (*envelope.DataKey, envelope.Slot, error) {
 	l := v.list()
-	ctx, cancel := context.WithTimeout(context.Background(), keyTimeout)
-	defer cancel()
-	out, err := v.keys.GenerateDataKey(ctx, &kms.GenerateDataKeyInput{
+	out, err := ask(ctx, v.keys.GenerateDataKey, &kms.GenerateDataKeyInput{
 		KeyId:             &l.arns[l.current],
 		KeySpec:           types.DataKeySpecAes256,
 		EncryptionContext: envelope.FileContext(v.id, path),
@@ -44,14 +38,12 @@ func (v *volume) slot(l *keyList, path string, seq uint64, wrapped []byte) envel
 
 // unwrap asks the key service for the data key in a slot that was wrapped for path (AWS: Decrypt).
 // The caller wipes it.
-func (v *volume) unwrap(slot *envelope.Slot, path string) (*envelope.DataKey, error) {
+func (v *volume) unwrap(ctx context.Context, slot *envelope.Slot, path string) (*envelope.DataKey, error) {
 	arn, err := v.list().slotKey(slot)
 	if err != nil {
 		return nil, &Error{Op: "open", Kind: KindKeyMissing, Path: path, Err: err}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), keyTimeout)
-	defer cancel()
-	out, err := v.keys.Decrypt(ctx, &kms.DecryptInput{
+	out, err := ask(ctx, v.keys.Decrypt, &kms.DecryptInput{
 		KeyId:             &arn,
 		CiphertextBlob:    slot.Wrapped,
 		EncryptionContext: envelope.FileContext(v.id, path),
@@ -69,15 +61,15 @@ func (v *volume) unwrap(slot *envelope.Slot, path string) (*envelope.DataKey, er
 
 // dataKey unwraps the data key of a file that is about to be opened: from the slot that belongs to its
 // path, or in a recovery from the one that does not need the CMK. The caller wipes it.
-func (v *volume) dataKey(c *candidate, slot *envelope.Slot, path string) (*envelope.DataKey, error) {
+func (v *volume) dataKey(ctx context.Context, c *candidate, slot *envelope.Slot, path string) (*envelope.DataKey, error) {
 	if v.recover == nil {
-		return v.unwrap(slot, path)
+		return v.unwrap(ctx, slot, path)
 	}
 	from := c.slots.Recovery()
 	if from == nil {
 		return nil, newError("recover", path, errNoRecoverySlot)
 	}
-	key, err := v.recover.dataKey(v, c.id, from)
+	key, err := v.recover.dataKey(ctx, v, c.id, from)
 	if err != nil {
 		return nil, newError("recover", path, err)
 	}
@@ -86,13 +78,13 @@ func (v *volume) dataKey(c *candidate, slot *envelope.Slot, path string) (*envel
 
 // rewrap wraps the key in a slot for another path, without showing it to this process (AWS:
 // ReEncrypt). seq is the rename log sequence that newPath stands for.
-func (v *volume) rewrap(slot *envelope.Slot, path, newPath string, seq uint64) (envelope.Slot, error) {
+func (v *volume) rewrap(ctx context.Context, slot *envelope.Slot, path, newPath string, seq uint64) (envelope.Slot, error) {
 	l := v.list()
 	arn, err := l.slotKey(slot)
 	if err != nil {
 		return envelope.Slot{}, &Error{Op: "rewrap", Kind: KindKeyMissing, Path: path, Err: err}
 	}
-	wrapped, err := v.reEncrypt(arn, slot, path, l.arns[l.current], envelope.FileContext(v.id, newPath))
+	wrapped, err := v.reEncrypt(ctx, arn, slot, path, l.arns[l.current], envelope.FileContext(v.id, newPath))
 	if err != nil {
 		return envelope.Slot{}, v.keyError("rewrap", path, arn, err)
 	}
@@ -101,10 +93,8 @@ func (v *volume) rewrap(slot *envelope.Slot, path, newPath string, seq uint64) (
 
 // reEncrypt has the key service wrap the key of a slot, which the key arn wrapped for path, by the key
 // to under another encryption context (AWS: ReEncrypt).
-func (v *volume) reEncrypt(arn string, slot *envelope.Slot, path, to string, toContext map[string]string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), keyTimeout)
-	defer cancel()
-	out, err := v.keys.ReEncrypt(ctx, &kms.ReEncryptInput{
+func (v *volume) reEncrypt(ctx context.Context, arn string, slot *envelope.Slot, path, to string, toContext map[string]string) ([]byte, error) {
+	out, err := ask(ctx, v.keys.ReEncrypt, &kms.ReEncryptInput{
 		CiphertextBlob:               slot.Wrapped,
 		SourceKeyId:                  &arn,
 		SourceEncryptionContext:      envelope.FileContext(v.id, path),
@@ -121,6 +111,9 @@ func (v *volume) reEncrypt(arn string, slot *envelope.Slot, path, to string, toC
 // the errno alone does not tell.
 func (v *volume) keyError(op, path, arn string, cause error) *Error {
 	e := newError(op, path, cause)
+	if e.Kind == KindInterrupted {
+		return e // whoever asked does not want to know any more
+	}
 	v.log.Warn("key service refused", "op", op, "volume", v.id.String(), "path", path,
 		"cmk", arn, "errno", e.Errno().Error(), "cause", cause)
 	return e
@@ -128,8 +121,6 @@ func (v *volume) keyError(op, path, arn string, cause error) *Error {
 
 // volumeKey asks for the volume key (AWS: Decrypt), by the CMK or by recovery. The caller wipes it.
 func (v *volume) volumeKey(ctx context.Context, vf *envelope.VolumeFile) (*envelope.VolumeKey, error) {
-	ctx, cancel := context.WithTimeout(ctx, keyTimeout)
-	defer cancel()
 	if v.source == nil {
 		return decryptVolumeKey(ctx, v.keys, vf.ID, vf.Keys[vf.WrappedBy], vf.Wrapped)
 	}
@@ -142,7 +133,7 @@ func (v *volume) volumeKey(ctx context.Context, vf *envelope.VolumeFile) (*envel
 
 // decryptVolumeKey has a CMK unwrap a volume key.
 func decryptVolumeKey(ctx context.Context, keys KeyService, id envelope.VolumeID, arn string, wrapped []byte) (*envelope.VolumeKey, error) {
-	out, err := keys.Decrypt(ctx, &kms.DecryptInput{
+	out, err := ask(ctx, keys.Decrypt, &kms.DecryptInput{
 		KeyId: &arn, CiphertextBlob: wrapped, EncryptionContext: envelope.VolumeContext(id),
 	})
 	if err != nil {

@@ -7,7 +7,7 @@
 //
 // Reading order: mount.go and server.go (attach and detach), volume.go (what is held while
 // attached), inode.go and tree.go (what is known of names), then one file per operation: lookup.go,
-// create.go, open.go, io.go, rename.go, …; dekeys.go talks to the key service, slots.go decides
+// create.go, open.go, io.go, rename.go, …; dekeys.go talks to the key service, ask.go says how long, slots.go decides
 // which wrapped key belongs to a path, commit.go writes in the background. offline.go opens a volume
 // without a mount, walk.go visits every object of its store, check.go
 // authenticates them all (faults.go has what it may find), salvage.go saves what can be read.

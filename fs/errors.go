@@ -24,6 +24,7 @@ const (
 	KindKeyRejected                     // header, path or key do not belong together
 	KindKeyDenied                       // policy or grants deny the call
 	KindUnavailable                     // the key service did not answer in time
+	KindInterrupted                     // a signal ended the wait for the key service
 	KindNotVolume                       // the backing directory holds no volume
 	KindNotEmpty                        // init: the backing directory is not empty
 	KindBadVolume                       // the volume file is damaged, edited or of a newer version
@@ -44,6 +45,7 @@ var kindErrno = map[Kind]syscall.Errno{
 	KindKeyRejected:     syscall.EKEYREJECTED,
 	KindKeyDenied:       syscall.EACCES,
 	KindUnavailable:     syscall.ETIMEDOUT,
+	KindInterrupted:     syscall.EINTR,
 	KindNotVolume:       syscall.ENOENT,
 	KindNotEmpty:        syscall.ENOTEMPTY,
 	KindBadVolume:       syscall.EKEYREJECTED,

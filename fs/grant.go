@@ -98,14 +98,12 @@ func (g *grants) retain(arns ...string) {
 
 // createGrant asks the key service for a grant (AWS: CreateGrant).
 func (v *volume) createGrant(ctx context.Context, key string) (*grant, error) {
-	ctx, cancel := context.WithTimeout(ctx, keyTimeout)
-	defer cancel()
 	principal := v.caller
 	if principal == "" {
 		principal = rootOf(key)
 	}
 	name := fmt.Sprintf("kmsfs-mount-%016x", v.mountID)
-	out, err := v.keys.CreateGrant(ctx, &kms.CreateGrantInput{
+	out, err := ask(ctx, v.keys.CreateGrant, &kms.CreateGrantInput{
 		KeyId: &key, GranteePrincipal: &principal, RetiringPrincipal: &principal, Name: &name,
 		Operations: []types.GrantOperation{types.GrantOperationDecrypt, types.GrantOperationGenerateDataKey,
 			types.GrantOperationReEncryptFrom, types.GrantOperationReEncryptTo, types.GrantOperationRetireGrant},
@@ -120,9 +118,7 @@ func (v *volume) createGrant(ctx context.Context, key string) (*grant, error) {
 // retire gives the grant back. A grant left behind permits only what this volume's context covers;
 // it is logged so that it can be revoked by hand.
 func (g *grant) retire(v *volume) {
-	ctx, cancel := context.WithTimeout(context.Background(), keyTimeout)
-	defer cancel()
-	if _, err := v.keys.RetireGrant(ctx, &kms.RetireGrantInput{KeyId: &g.key, GrantId: &g.id}); err != nil {
+	if _, err := ask(context.Background(), v.keys.RetireGrant, &kms.RetireGrantInput{KeyId: &g.key, GrantId: &g.id}); err != nil {
 		v.log.Warn("grant not retired", "grant", g.id, "key", g.key, "err", err)
 	}
 }

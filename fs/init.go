@@ -76,14 +76,12 @@ func InitVolume(ctx context.Context, o InitOptions) (VolumeInfo, error) {
 // newVolumeFile asks the key service for a volume key (AWS: GenerateDataKey with the volume id as
 // encryption context).
 func newVolumeFile(ctx context.Context, o *InitOptions) (*envelope.VolumeFile, *envelope.Volume, error) {
-	ctx, cancel := context.WithTimeout(ctx, keyTimeout)
-	defer cancel()
-	key, err := o.Keys.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: &o.KeyID})
+	key, err := ask(ctx, o.Keys.DescribeKey, &kms.DescribeKeyInput{KeyId: &o.KeyID})
 	if err != nil {
 		return nil, nil, newError("init", o.Backing, err)
 	}
 	arn := aws.ToString(key.KeyMetadata.Arn)
-	out, err := o.Keys.GenerateDataKey(ctx, &kms.GenerateDataKeyInput{
+	out, err := ask(ctx, o.Keys.GenerateDataKey, &kms.GenerateDataKeyInput{
 		KeyId: &arn, KeySpec: types.DataKeySpecAes256, EncryptionContext: envelope.VolumeContext(o.VolumeID),
 	})
 	if err != nil {

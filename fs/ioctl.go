@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"context"
 	"encoding/binary"
 	"syscall"
 
@@ -17,12 +18,12 @@ const compressFlag = 0x4
 
 // Ioctl implements fuse.RawFileSystem for FS_IOC_GETFLAGS and FS_IOC_SETFLAGS, which are another way
 // to see and to change what compressAttr says. The kernel checks that the caller is the owner.
-func (s *fileSystem) Ioctl(_ <-chan struct{}, input *fuse.IoctlIn, in []byte, _ *fuse.IoctlOut, out []byte) fuse.Status {
+func (s *fileSystem) Ioctl(cancel <-chan struct{}, input *fuse.IoctlIn, in []byte, _ *fuse.IoctlOut, out []byte) fuse.Status {
 	switch input.Cmd {
 	case unix.FS_IOC_GETFLAGS:
 		return status(s.inodeFlags(input.NodeId, out))
 	case unix.FS_IOC_SETFLAGS:
-		return status(s.setInodeFlags(input.NodeId, in))
+		return status(s.setInodeFlags(request(cancel), input.NodeId, in))
 	case getExtendedFlags:
 		clear(out)
 		return fuse.OK
@@ -63,7 +64,7 @@ func (s *fileSystem) compresses(in *inode) (bool, error) {
 }
 
 // setInodeFlags changes the flag of compression; no other can be set.
-func (s *fileSystem) setInodeFlags(nodeid uint64, data []byte) error {
+func (s *fileSystem) setInodeFlags(ctx context.Context, nodeid uint64, data []byte) error {
 	defer s.changes.Add(1)
 	in := s.tree.get(nodeid)
 	if in == nil {
@@ -82,7 +83,7 @@ func (s *fileSystem) setInodeFlags(nodeid uint64, data []byte) error {
 		return err
 	}
 	if in.isDir() {
-		return s.setDirCompress(in, on, 0)
+		return s.setDirCompress(ctx, in, on, 0)
 	}
-	return s.setFileCompress(in, on)
+	return s.setFileCompress(ctx, in, on)
 }

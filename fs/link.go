@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"context"
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -10,16 +11,16 @@ import (
 )
 
 // Link implements fuse.RawFileSystem: a further name gets a key slot of its own.
-func (s *fileSystem) Link(_ <-chan struct{}, input *fuse.LinkIn, name string, out *fuse.EntryOut) fuse.Status {
+func (s *fileSystem) Link(cancel <-chan struct{}, input *fuse.LinkIn, name string, out *fuse.EntryOut) fuse.Status {
 	defer s.changes.Add(1)
 	in, dir := s.tree.get(input.Oldnodeid), s.tree.get(input.NodeId)
 	if in == nil || dir == nil {
 		return fuse.Status(syscall.ESTALE)
 	}
-	return status(s.link(in, dir, name, out))
+	return status(s.link(request(cancel), in, dir, name, out))
 }
 
-func (s *fileSystem) link(in, dir *inode, name string, out *fuse.EntryOut) error {
+func (s *fileSystem) link(ctx context.Context, in, dir *inode, name string, out *fuse.EntryOut) error {
 	if in.kind == unix.S_IFLNK {
 		return syscall.EPERM // a symbolic link is bound to one place
 	}
@@ -41,7 +42,7 @@ func (s *fileSystem) link(in, dir *inode, name string, out *fuse.EntryOut) error
 	note, err := s.noteNames(dir, td)
 	if err == nil {
 		defer note.end()
-		err = s.linkAt(in, fd, from, td, to)
+		err = s.linkAt(ctx, in, fd, from, td, to)
 	}
 	if err != nil {
 		s.dropLongName(td, to, long)
@@ -53,7 +54,7 @@ func (s *fileSystem) link(in, dir *inode, name string, out *fuse.EntryOut) error
 }
 
 // linkAt adds the slot, then the name; a name without slot could not be opened.
-func (s *fileSystem) linkAt(in *inode, fd *dirHandle, from place, td *dirHandle, to place) error {
+func (s *fileSystem) linkAt(ctx context.Context, in *inode, fd *dirHandle, from place, td *dirHandle, to place) error {
 	if !in.isRegular() {
 		return fd.Link(from.store, td.Dir, to.store)
 	}
@@ -61,7 +62,7 @@ func (s *fileSystem) linkAt(in *inode, fd *dirHandle, from place, td *dirHandle,
 	if td.Stat(to.store, &st) == nil {
 		return syscall.EEXIST
 	}
-	slot, kept, err := s.wrapFor(in, fd, from, to)
+	slot, kept, err := s.wrapFor(ctx, in, fd, from, to)
 	if err != nil {
 		return err
 	}

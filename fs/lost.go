@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -49,7 +50,7 @@ func neverWritten(err error) bool { return errors.Is(err, errNeverWritten) }
 
 // renew puts a new empty file, with a data key of its own, in the place of one that was never
 // written, under all names that are known; a further name gets one of its own when it is used.
-func (s *fileSystem) renew(in *inode) error {
+func (s *fileSystem) renew(ctx context.Context, in *inode) error {
 	places, paths, seq := s.tree.places(in)
 	if len(places) == 0 {
 		return syscall.ESTALE
@@ -58,7 +59,7 @@ func (s *fileSystem) renew(in *inode) error {
 		return err
 	}
 	defer s.wraps.enter()()
-	k, err := s.vol.newFileKey(paths, seq)
+	k, err := s.vol.newFileKey(ctx, paths, seq)
 	if err != nil {
 		return err
 	}
@@ -172,7 +173,7 @@ func (s *fileSystem) linkOver(in *inode, d *dirHandle, temp string, p place) err
 
 // openNeverWritten opens a file that was never written. A mount that only reads shows it as empty
 // and leaves the store alone; it asks the key service all the same.
-func (s *fileSystem) openNeverWritten(in *inode) (again bool, err error) {
+func (s *fileSystem) openNeverWritten(ctx context.Context, in *inode) (again bool, err error) {
 	in.mu.Lock()
 	told := in.file.sizeKnown && in.file.size != 0
 	in.mu.Unlock()
@@ -182,9 +183,9 @@ func (s *fileSystem) openNeverWritten(in *inode) (again bool, err error) {
 		s.tree.giveUp(in)
 		return false, syscall.ESTALE
 	case s.vol.ro:
-		return false, s.openNothing(in)
+		return false, s.openNothing(ctx, in)
 	}
-	if err := s.renew(in); err != nil {
+	if err := s.renew(ctx, in); err != nil {
 		return false, err
 	}
 	if told {
@@ -194,7 +195,7 @@ func (s *fileSystem) openNeverWritten(in *inode) (again bool, err error) {
 	return true, nil
 }
 
-func (s *fileSystem) openNothing(in *inode) error {
+func (s *fileSystem) openNothing(ctx context.Context, in *inode) error {
 	places, paths, seq := s.tree.places(in)
 	if len(places) == 0 {
 		return syscall.ESTALE
@@ -202,7 +203,7 @@ func (s *fileSystem) openNothing(in *inode) error {
 	if err := s.checkNew("file", places[0].dir, paths[0]); err != nil {
 		return err
 	}
-	key, slot, err := s.vol.generate(first(paths), seq)
+	key, slot, err := s.vol.generate(ctx, first(paths), seq)
 	if err != nil {
 		return err
 	}

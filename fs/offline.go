@@ -33,13 +33,15 @@ type OfflineOptions struct {
 // It is safe for concurrent use; Close must not run beside another call.
 type Offline struct {
 	fs   *fileSystem
+	ctx  context.Context // of OpenVolume
 	once sync.Once
 	err  error
 }
 
 // OpenVolume opens a volume that is not mounted: it takes the volume's lock, has the key service
 // unwrap the volume key, reads the rename log and settles what a crash has left of it. KindLocked
-// when the volume is mounted, or in use by another process that does not only read.
+// when the volume is mounted, or in use by another process that does not only read. The end of ctx also ends
+// what Open and Create wait for.
 func OpenVolume(ctx context.Context, o OfflineOptions) (*Offline, error) {
 	m := MountOptions{
 		Backing: o.Backing, Keys: o.Keys, ReadOnly: o.ReadOnly, NoWriteback: true, Logger: o.Logger, LedgerDir: o.LedgerDir, acceptStore: o.AcceptStore,
@@ -62,7 +64,7 @@ func OpenVolume(ctx context.Context, o OfflineOptions) (*Offline, error) {
 		return nil, err
 	}
 	go s.committer.run()
-	return &Offline{fs: s}, nil
+	return &Offline{fs: s, ctx: ctx}, nil
 }
 
 // Info returns what the volume file says, authenticated.

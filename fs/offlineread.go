@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"context"
 	"io"
 	"strings"
 	"sync"
@@ -122,7 +123,7 @@ func (o *Offline) Open(path string) (*OfflineFile, error) {
 	if err != nil {
 		return nil, fileError("open", path, err)
 	}
-	if err := o.fs.open(f.in); err != nil {
+	if err := o.fs.open(o.ctx, f.in); err != nil {
 		f.release()
 		return nil, fileError("open", path, err)
 	}
@@ -130,11 +131,11 @@ func (o *Offline) Open(path string) (*OfflineFile, error) {
 }
 
 // open takes a handle for reading.
-func (s *fileSystem) open(in *inode) error {
+func (s *fileSystem) open(ctx context.Context, in *inode) error {
 	if in.isDir() {
 		return syscall.EISDIR
 	}
-	return s.acquire(in, false)
+	return s.acquire(ctx, in, false)
 }
 
 // Size returns the plaintext size in bytes.

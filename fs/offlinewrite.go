@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"context"
 	"errors"
 	"path"
 	"strings"
@@ -219,14 +220,14 @@ func (o *Offline) Create(p string, mode uint32) (*NewFile, error) {
 		return nil, newError("create", p, err)
 	}
 	n := &NewFile{s: o.fs, found: f, temp: tempName()}
-	if err := n.begin(name, mode); err != nil {
+	if err := n.begin(o.ctx, name, mode); err != nil {
 		n.Abort()
 		return nil, newError("create", p, err)
 	}
 	return n, nil
 }
 
-func (n *NewFile) begin(name string, mode uint32) (err error) {
+func (n *NewFile) begin(ctx context.Context, name string, mode uint32) (err error) {
 	if n.p, err = n.s.place(n.found.in, name); err != nil {
 		return err
 	}
@@ -235,7 +236,7 @@ func (n *NewFile) begin(name string, mode uint32) (err error) {
 	}
 	var seq uint64
 	n.path, seq = n.s.tree.path(n.found.in, name)
-	k, err := n.s.vol.newFileKey([]string{n.path}, seq)
+	k, err := n.s.vol.newFileKey(ctx, []string{n.path}, seq)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package fs
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"runtime"
@@ -19,13 +20,13 @@ import (
 // Open implements fuse.RawFileSystem. Every open(2) asks the key service, also of a file whose key
 // is held already: this is the authorization check and the audit record. O_TRUNC follows as a
 // SETATTR, see atomicTruncate.
-func (s *fileSystem) Open(_ <-chan struct{}, input *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+func (s *fileSystem) Open(cancel <-chan struct{}, input *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
 	in := s.tree.get(input.NodeId)
 	if in == nil {
 		return fuse.Status(syscall.ESTALE)
 	}
 	writer := input.Flags&unix.O_ACCMODE != unix.O_RDONLY
-	if err := s.acquire(in, writer); err != nil {
+	if err := s.acquire(request(cancel), in, writer); err != nil {
 		return status(err)
 	}
 	out.OpenFlags = s.openFlags()
@@ -36,12 +37,12 @@ func (s *fileSystem) Open(_ <-chan struct{}, input *fuse.OpenIn, out *fuse.OpenO
 func (s *fileSystem) openFlags() uint32 { return fuse.FOPEN_KEEP_CACHE }
 
 // acquire takes one handle on a file: it is authorized by the key service and its key is held.
-func (s *fileSystem) acquire(in *inode, writer bool) error {
+func (s *fileSystem) acquire(ctx context.Context, in *inode, writer bool) error {
 	if !in.isRegular() {
 		return syscall.EINVAL
 	}
 	for {
-		again, err := s.tryAcquire(in, writer)
+		again, err := s.tryAcquire(ctx, in, writer)
 		if !again {
 			return err
 		}
@@ -52,11 +53,11 @@ func (s *fileSystem) acquire(in *inode, writer bool) error {
 // tryAcquire is one attempt. again says that others opened, wrote, closed or renamed the file
 // meanwhile, so that what was read of it is old. The paths are read first: a slot for an old path
 // outlives the rename, one for a new path is there before it.
-func (s *fileSystem) tryAcquire(in *inode, writer bool) (again bool, err error) {
+func (s *fileSystem) tryAcquire(ctx context.Context, in *inode, writer bool) (again bool, err error) {
 	before := s.momentOf(in)
 	c, err := s.look(in)
 	if neverWritten(err) && !s.momentOf(in).differs(before) {
-		return s.openNeverWritten(in)
+		return s.openNeverWritten(ctx, in)
 	}
 	if err != nil {
 		if s.momentOf(in).differs(before) {
@@ -72,7 +73,7 @@ func (s *fileSystem) tryAcquire(in *inode, writer bool) (again bool, err error) 
 		}
 		return false, s.misplaced(in, before.paths)
 	}
-	key, err := s.vol.dataKey(c, slot, at)
+	key, err := s.vol.dataKey(ctx, c, slot, at)
 	if errors.Is(err, errKeyLeft) && s.momentOf(in).differs(before) {
 		return true, nil // wrapped anew since it was looked at
 	}
@@ -94,7 +95,7 @@ func (s *fileSystem) tryAcquire(in *inode, writer bool) (again bool, err error) 
 		again, err = s.hold(in, c, key, writer)
 	}
 	if neverWritten(err) {
-		return s.openNeverWritten(in)
+		return s.openNeverWritten(ctx, in)
 	}
 	return false, err
 }

@@ -43,7 +43,7 @@ func (src *RecoverySource) open(ctx context.Context, keys KeyService, vf *envelo
 		}
 		return r, nil
 	}
-	key, err := keys.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: &src.KeyID})
+	key, err := ask(ctx, keys.DescribeKey, &kms.DescribeKeyInput{KeyId: &src.KeyID})
 	if err != nil {
 		return nil, err
 	}
@@ -89,9 +89,7 @@ func (r *recovery) wrapVolume(ctx context.Context, vf *envelope.VolumeFile, arn 
 }
 
 // pathSlot makes a slot for path from a recovery slot.
-func (r *recovery) pathSlot(v *volume, id envelope.FileID, from *envelope.Slot, path string, seq uint64) (envelope.Slot, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), keyTimeout)
-	defer cancel()
+func (r *recovery) pathSlot(ctx context.Context, v *volume, id envelope.FileID, from *envelope.Slot, path string, seq uint64) (envelope.Slot, error) {
 	l := v.list()
 	wrapped, err := r.wrapPath(ctx, v, id, from, path, l.arns[l.current])
 	if err != nil {
@@ -115,13 +113,11 @@ func (r *recovery) wrapPath(ctx context.Context, v *volume, id envelope.FileID, 
 }
 
 // dataKey unwraps the data key in a recovery slot; the caller wipes it.
-func (r *recovery) dataKey(v *volume, id envelope.FileID, from *envelope.Slot) (*envelope.DataKey, error) {
+func (r *recovery) dataKey(ctx context.Context, v *volume, id envelope.FileID, from *envelope.Slot) (*envelope.DataKey, error) {
 	if r.private != nil {
 		return r.private.UnwrapDataKey(v.id, id, from.Wrapped)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), keyTimeout)
-	defer cancel()
-	out, err := r.keys.Decrypt(ctx, &kms.DecryptInput{
+	out, err := ask(ctx, r.keys.Decrypt, &kms.DecryptInput{
 		KeyId: &r.arn, CiphertextBlob: from.Wrapped, EncryptionContext: envelope.RecoveryContext(v.id, id)})
 	if err != nil {
 		return nil, err
@@ -131,7 +127,7 @@ func (r *recovery) dataKey(v *volume, id envelope.FileID, from *envelope.Slot) (
 }
 
 func (r *recovery) encrypt(ctx context.Context, plaintext []byte, arn string, aad map[string]string) ([]byte, error) {
-	out, err := r.keys.Encrypt(ctx, &kms.EncryptInput{KeyId: &arn, Plaintext: plaintext, EncryptionContext: aad})
+	out, err := ask(ctx, r.keys.Encrypt, &kms.EncryptInput{KeyId: &arn, Plaintext: plaintext, EncryptionContext: aad})
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +135,7 @@ func (r *recovery) encrypt(ctx context.Context, plaintext []byte, arn string, aa
 }
 
 func (r *recovery) reEncrypt(ctx context.Context, wrapped []byte, from map[string]string, arn string, to map[string]string) ([]byte, error) {
-	out, err := r.keys.ReEncrypt(ctx, &kms.ReEncryptInput{
+	out, err := ask(ctx, r.keys.ReEncrypt, &kms.ReEncryptInput{
 		CiphertextBlob: wrapped, SourceKeyId: &r.arn, SourceEncryptionContext: from,
 		DestinationKeyId: &arn, DestinationEncryptionContext: to,
 	})

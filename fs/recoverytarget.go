@@ -28,7 +28,7 @@ func (t RecoveryTarget) recipient(ctx context.Context, keys KeyService, cmk stri
 	if t.Public != nil {
 		return t.Public, nil
 	}
-	key, err := keys.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: &t.KeyID})
+	key, err := ask(ctx, keys.DescribeKey, &kms.DescribeKeyInput{KeyId: &t.KeyID})
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +43,7 @@ func (t RecoveryTarget) recipient(ctx context.Context, keys KeyService, cmk stri
 // that unwrap gets; with a key of the key service there (AWS: ReEncrypt).
 func recoverVolume(ctx context.Context, keys KeyService, vf *envelope.VolumeFile, r *envelope.Recipient, unwrap func() (*envelope.VolumeKey, error)) (*envelope.Recovery, error) {
 	if arn := r.KeyARN(); arn != "" {
-		out, err := keys.ReEncrypt(ctx, &kms.ReEncryptInput{
+		out, err := ask(ctx, keys.ReEncrypt, &kms.ReEncryptInput{
 			CiphertextBlob: vf.Wrapped, SourceKeyId: &vf.Keys[vf.WrappedBy], DestinationKeyId: &arn,
 			SourceEncryptionContext: envelope.VolumeContext(vf.ID), DestinationEncryptionContext: envelope.VolumeContext(vf.ID),
 		})

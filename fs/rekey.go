@@ -81,8 +81,8 @@ func (r *rekey) run(ctx context.Context) error {
 	if err := r.s.vol.walk(walking, rekeyWorkers, r.visit); err != nil {
 		return context.Cause(walking)
 	}
-	r.links.leftovers(r.s, func(in *inode) { r.done(in, r.leftover(in)) })
-	r.relinkAll()
+	r.links.leftovers(r.s, func(in *inode) { r.done(in, r.inode(walking, in)) })
+	r.relinkAll(walking)
 	if walking.Err() != nil {
 		return context.Cause(walking)
 	}

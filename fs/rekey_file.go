@@ -36,16 +36,11 @@ func (r *rekey) visit(ctx context.Context, o *Object) {
 	r.s.tree.forget(in.id, 1)
 }
 
-// leftover is a file of several names of which the walk did not find all.
-func (r *rekey) leftover(in *inode) error {
-	return r.inode(context.Background(), in)
-}
-
 // inode gives one file a new data key, unless a killed run has.
 func (r *rekey) inode(ctx context.Context, in *inode) error {
 	src, err := r.open(in)
 	if neverWritten(err) {
-		return r.s.renew(in)
+		return r.s.renew(ctx, in)
 	}
 	if err != nil {
 		return err
@@ -118,8 +113,8 @@ func (r *rekey) open(in *inode) (*rekeySource, error) {
 
 // unlock opens the content with the old key. A file that was rolled back is refused as an open refuses it:
 // its copy would be a later commit than the one that the ledger knows.
-func (r *rekey) unlock(in *inode, src *rekeySource) error {
-	key, err := r.s.vol.unwrap(src.slot, src.at)
+func (r *rekey) unlock(ctx context.Context, in *inode, src *rekeySource) error {
+	key, err := r.s.vol.unwrap(ctx, src.slot, src.at)
 	if err != nil {
 		return err
 	}
@@ -137,11 +132,11 @@ func (r *rekey) unlock(in *inode, src *rekeySource) error {
 // copy encrypts a file anew and gives it its names. The new one is durable before.
 func (r *rekey) copy(ctx context.Context, in *inode, src *rekeySource) error {
 	s := r.s
-	if err := r.unlock(in, src); err != nil {
+	if err := r.unlock(ctx, in, src); err != nil {
 		return err
 	}
 	defer s.wraps.enter()()
-	k, err := s.vol.newKeyFor(src.head.header.FileID, src.paths, src.seq)
+	k, err := s.vol.newKeyFor(ctx, src.head.header.FileID, src.paths, src.seq)
 	if err != nil {
 		return err
 	}

@@ -35,13 +35,13 @@ func (r *rekey) settleTwins(in *inode, src *rekeySource, did bool) bool {
 }
 
 // relinkAll puts halves together and rekeys the others.
-func (r *rekey) relinkAll() {
+func (r *rekey) relinkAll(ctx context.Context) {
 	r.mu.Lock()
 	twins := r.twins
 	r.twins = nil
 	r.mu.Unlock()
 	for _, same := range twins {
-		r.together(same)
+		r.together(ctx, same)
 		for _, t := range same {
 			r.s.tree.unpin(t.in)
 		}
@@ -51,7 +51,7 @@ func (r *rekey) relinkAll() {
 // errDiverged: both halves were used since.
 var errDiverged = errors.New("a rekey was killed while it replaced the file, and both halves of its names were used since: they are two files now")
 
-func (r *rekey) together(same []rekeyTwin) {
+func (r *rekey) together(ctx context.Context, same []rekeyTwin) {
 	if len(same) == 2 && same[0].did != same[1].did {
 		older, newer := same[0], same[1]
 		if older.did {
@@ -65,7 +65,7 @@ func (r *rekey) together(same []rekeyTwin) {
 		return
 	}
 	for _, t := range same {
-		r.done(t.in, r.inode(context.Background(), t.in))
+		r.done(t.in, r.inode(ctx, t.in))
 	}
 }
 

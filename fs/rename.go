@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"context"
 	"errors"
 	"syscall"
 
@@ -13,7 +14,7 @@ import (
 // Rename implements fuse.RawFileSystem. The key of a file is wrapped for the new path before the
 // rename and the old wrapping dropped after it, so that a crash leaves the file readable under
 // whichever name it then has. No device flush is needed. Directories go through the rename log.
-func (s *fileSystem) Rename(_ <-chan struct{}, input *fuse.RenameIn, oldName, newName string) fuse.Status {
+func (s *fileSystem) Rename(cancel <-chan struct{}, input *fuse.RenameIn, oldName, newName string) fuse.Status {
 	defer s.changes.Add(1)
 	a, b := s.tree.get(input.NodeId), s.tree.get(input.Newdir)
 	if a == nil || b == nil {
@@ -22,7 +23,7 @@ func (s *fileSystem) Rename(_ <-chan struct{}, input *fuse.RenameIn, oldName, ne
 	if input.Flags&^(unix.RENAME_NOREPLACE|unix.RENAME_EXCHANGE) != 0 {
 		return fuse.EINVAL
 	}
-	return status(s.rename(a, oldName, b, newName, uint(input.Flags)))
+	return status(s.rename(request(cancel), a, oldName, b, newName, uint(input.Flags)))
 }
 
 // move is one rename while it is being made.
@@ -39,7 +40,7 @@ type move struct {
 	gone             remembered // what dst was, when it is replaced
 }
 
-func (s *fileSystem) rename(a *inode, oldName string, b *inode, newName string, flags uint) error {
+func (s *fileSystem) rename(ctx context.Context, a *inode, oldName string, b *inode, newName string, flags uint) error {
 	defer s.wraps.enter()()
 	m := &move{s: s, flags: flags}
 	var err error
@@ -58,7 +59,7 @@ func (s *fileSystem) rename(a *inode, oldName string, b *inode, newName string, 
 	endNotes, err := m.note()
 	if err == nil {
 		defer endNotes()
-		err = m.run()
+		err = m.run(ctx)
 	}
 	if err != nil {
 		s.dropLongName(m.td, m.to, long)
@@ -73,7 +74,7 @@ func (s *fileSystem) rename(a *inode, oldName string, b *inode, newName string, 
 func (m *move) exchange() bool { return m.flags&unix.RENAME_EXCHANGE != 0 }
 
 // run finds the two objects and moves them.
-func (m *move) run() error {
+func (m *move) run(ctx context.Context) error {
 	var err error
 	if m.src, err = m.s.inodeAt(m.fd, m.from); err != nil {
 		return err
@@ -92,7 +93,7 @@ func (m *move) run() error {
 	if err := m.checkMoving(); err != nil {
 		return err
 	}
-	return m.byKind()
+	return m.byKind(ctx)
 }
 
 // inodeAt looks up what is at p; the caller gives the reference back.
@@ -124,7 +125,7 @@ func (m *move) check() error {
 }
 
 // byKind stages what the objects need, renames, and finishes or takes back what was staged.
-func (m *move) byKind() error {
+func (m *move) byKind(ctx context.Context) error {
 	if m.src.kind == unix.S_IFLNK {
 		return m.moveSymlink()
 	}
@@ -136,7 +137,7 @@ func (m *move) byKind() error {
 		}
 	}
 	var undo []func()
-	err := m.stageAll(&undo)
+	err := m.stageAll(ctx, &undo)
 	if err == nil {
 		err = m.swap()
 	}
@@ -152,22 +153,22 @@ func (m *move) byKind() error {
 
 func (m *move) movesDir() bool { return m.src.isDir() || m.exchange() && m.dst.isDir() }
 
-func (m *move) stageAll(undo *[]func()) error {
-	if err := m.stageOne(m.src, m.fd, m.from, m.to, undo); err != nil {
+func (m *move) stageAll(ctx context.Context, undo *[]func()) error {
+	if err := m.stageOne(ctx, m.src, m.fd, m.from, m.to, undo); err != nil {
 		return err
 	}
 	if m.exchange() {
-		if err := m.stageOne(m.dst, m.td, m.to, m.from, undo); err != nil {
+		if err := m.stageOne(ctx, m.dst, m.td, m.to, m.from, undo); err != nil {
 			return err
 		}
 	}
 	return m.logDirs(undo)
 }
 
-func (m *move) stageOne(in *inode, d *dirHandle, from, to place, undo *[]func()) error {
+func (m *move) stageOne(ctx context.Context, in *inode, d *dirHandle, from, to place, undo *[]func()) error {
 	switch {
 	case in.isRegular():
-		back, err := m.s.stageSlot(in, d, from, to)
+		back, err := m.s.stageSlot(ctx, in, d, from, to)
 		if err == nil {
 			*undo = append(*undo, back)
 		}
@@ -242,8 +243,8 @@ func (m *move) done() {
 
 // stageSlot wraps a file's key for the path to, beside the present one, and returns what takes that
 // back.
-func (s *fileSystem) stageSlot(in *inode, d *dirHandle, from, to place) (undo func(), err error) {
-	slot, old, err := s.wrapFor(in, d, from, to)
+func (s *fileSystem) stageSlot(ctx context.Context, in *inode, d *dirHandle, from, to place) (undo func(), err error) {
+	slot, old, err := s.wrapFor(ctx, in, d, from, to)
 	if err != nil {
 		return nil, err
 	}
@@ -286,14 +287,14 @@ func (s *fileSystem) unstageSlot(in *inode, d *dirHandle, from place, added, kep
 
 // wrapFor asks the key service to wrap a file's key for another path. old is the slot that serves the
 // present one. No lock is held meanwhile.
-func (s *fileSystem) wrapFor(in *inode, d *dirHandle, from, to place) (slot envelope.Slot, old slotID, err error) {
+func (s *fileSystem) wrapFor(ctx context.Context, in *inode, d *dirHandle, from, to place) (slot envelope.Slot, old slotID, err error) {
 	in.mu.Lock()
 	err = s.loadSlots(in, d.Dir, from.store)
 	t := in.file.slots
 	in.mu.Unlock()
 	if neverWritten(err) && !s.vol.ro {
-		if err = s.renew(in); err == nil {
-			return s.wrapFor(in, d, from, to)
+		if err = s.renew(ctx, in); err == nil {
+			return s.wrapFor(ctx, in, d, from, to)
 		}
 	}
 	if err != nil {
@@ -304,6 +305,6 @@ func (s *fileSystem) wrapFor(in *inode, d *dirHandle, from, to place) (slot enve
 	if serving == nil {
 		return slot, old, s.misplaced(in, []string{path})
 	}
-	slot, err = s.vol.rewrap(serving, at, newPath, seq)
+	slot, err = s.vol.rewrap(ctx, serving, at, newPath, seq)
 	return slot, idOf(serving), err
 }

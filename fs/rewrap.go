@@ -96,7 +96,7 @@ func (r *rewrap) run(ctx context.Context) (RewrapResult, error) {
 	}
 	clean, err := r.passes(ctx)
 	if err == nil && clean {
-		err = r.settleAll()
+		err = r.settleAll(ctx)
 	}
 	if err != nil {
 		return r.result(nil, 0), newError("rewrap", s.vol.info.Backing, err)
@@ -151,7 +151,7 @@ func (r *rewrap) passOnce(ctx context.Context, pass int) (clean bool, err error)
 	if err := r.s.vol.walk(walking, rewrapWorkers, r.visit); err != nil {
 		return false, context.Cause(walking)
 	}
-	r.links.leftovers(r.s, func(in *inode) { r.done(r.s.describePath(in), r.inode(in)) })
+	r.links.leftovers(r.s, func(in *inode) { r.done(r.s.describePath(in), r.inode(walking, in)) })
 	if walking.Err() != nil {
 		return false, context.Cause(walking)
 	}
@@ -167,13 +167,13 @@ func (r *rewrap) passOnce(ctx context.Context, pass int) (clean bool, err error)
 
 // settleAll makes the new slots durable in the headers, so that neither the store's attributes nor the
 // old CMK are needed for any file. What cannot be folded while it is closed is opened.
-func (r *rewrap) settleAll() error {
+func (r *rewrap) settleAll(ctx context.Context) error {
 	if err := r.s.foldAll(); err != nil {
 		return err
 	}
 	left := r.s.folds.take()
 	for in := range left {
-		if err := r.s.settleSlots(in); err != nil {
+		if err := r.s.settleSlots(ctx, in); err != nil {
 			r.fail(r.s.describePath(in), err)
 		}
 	}
@@ -186,11 +186,11 @@ func (r *rewrap) settleAll() error {
 }
 
 // settleSlots opens a file with its key and writes its newest slots into a root page, durably.
-func (s *fileSystem) settleSlots(in *inode) error {
+func (s *fileSystem) settleSlots(ctx context.Context, in *inode) error {
 	if _, ok := s.tree.where(in); !ok {
 		return nil // its slots went with its last name
 	}
-	if err := s.acquire(in, true); err != nil {
+	if err := s.acquire(ctx, in, true); err != nil {
 		return err
 	}
 	defer s.release(in, true)

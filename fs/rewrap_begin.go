@@ -16,8 +16,6 @@ func (r *rewrap) begin(ctx context.Context) error {
 	v := r.s.vol
 	v.fileMu.Lock()
 	defer v.fileMu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, keyTimeout)
-	defer cancel()
 	r.base = r.s.tree.sequence()
 	change, err := r.change(ctx)
 	if err != nil {
@@ -73,7 +71,7 @@ func (r *rewrap) target(ctx context.Context) (string, error) {
 	if r.o.KeyID == "" {
 		return "", nil
 	}
-	key, err := r.s.vol.keys.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: &r.o.KeyID})
+	key, err := ask(ctx, r.s.vol.keys.DescribeKey, &kms.DescribeKeyInput{KeyId: &r.o.KeyID})
 	if err != nil {
 		return "", err
 	}
@@ -116,7 +114,7 @@ func (r *rewrap) wrapVolume(ctx context.Context, vf *envelope.VolumeFile, arn st
 	if r.recover != nil {
 		return r.recover.wrapVolume(ctx, vf, arn)
 	}
-	out, err := r.s.vol.keys.ReEncrypt(ctx, &kms.ReEncryptInput{
+	out, err := ask(ctx, r.s.vol.keys.ReEncrypt, &kms.ReEncryptInput{
 		CiphertextBlob: vf.Wrapped, SourceKeyId: &vf.Keys[vf.WrappedBy], DestinationKeyId: &arn,
 		SourceEncryptionContext: envelope.VolumeContext(vf.ID), DestinationEncryptionContext: envelope.VolumeContext(vf.ID),
 	})

@@ -17,7 +17,7 @@ import (
 )
 
 // visit is the Visit of a pass.
-func (r *rewrap) visit(_ context.Context, o *Object) {
+func (r *rewrap) visit(ctx context.Context, o *Object) {
 	switch {
 	case o.Class == ObjectOwn || o.Class == ObjectTemporary:
 		return
@@ -39,10 +39,10 @@ func (r *rewrap) visit(_ context.Context, o *Object) {
 		return // the walk comes by under another name
 	}
 	if err == nil {
-		err = r.inode(in)
+		err = r.inode(ctx, in)
 		for try := 0; r.grants != nil && try < 50 && envelope.KindOf(err) == envelope.KindTruncated; try++ {
 			time.Sleep(10 * time.Millisecond) // it is being made: its name is there, its first page not yet
-			err = r.inode(in)
+			err = r.inode(ctx, in)
 		}
 		r.s.tree.forget(in.id, 1)
 	}
@@ -75,7 +75,7 @@ func (r *rewrap) done(path string, err error) {
 // hopeless reports whether what failed for one file fails for all: the run can be taken up later.
 func hopeless(err error) bool {
 	switch kindOf(err) {
-	case KindKeyDisabled, KindKeyExpired, KindUnavailable:
+	case KindKeyDisabled, KindKeyExpired, KindUnavailable, KindInterrupted:
 		return true
 	case KindKeyMissing:
 		return !errors.Is(err, errKeyLeft)
@@ -116,9 +116,9 @@ var errChanging = errors.New("its key slots changed each time they were about to
 const maxRewrapTries = 100
 
 // inode wraps the slots of one file.
-func (r *rewrap) inode(in *inode) error {
+func (r *rewrap) inode(ctx context.Context, in *inode) error {
 	for range maxRewrapTries {
-		again, err := r.tryInode(in)
+		again, err := r.tryInode(ctx, in)
 		if !again {
 			return err
 		}
@@ -127,10 +127,10 @@ func (r *rewrap) inode(in *inode) error {
 	return errChanging
 }
 
-func (r *rewrap) tryInode(in *inode) (again bool, err error) {
+func (r *rewrap) tryInode(ctx context.Context, in *inode) (again bool, err error) {
 	p, err := r.plan(in)
 	if neverWritten(err) {
-		return true, r.s.renew(in)
+		return true, r.s.renew(ctx, in)
 	}
 	if err != nil {
 		return false, err
@@ -138,7 +138,7 @@ func (r *rewrap) tryInode(in *inode) (again bool, err error) {
 	if p.settled() {
 		return false, p.unknown()
 	}
-	if err := r.wrap(p); err != nil {
+	if err := r.wrap(ctx, p); err != nil {
 		return r.overtaken(in, p), err
 	}
 	again, err = r.put(in, p)

@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -90,9 +91,9 @@ func (r *rewrap) fresh(slot *envelope.Slot) bool {
 }
 
 // wrap has the key service make the new slots. No lock is held meanwhile.
-func (r *rewrap) wrap(p *rewrapPlan) error {
+func (r *rewrap) wrap(ctx context.Context, p *rewrapPlan) error {
 	for _, j := range p.jobs {
-		slot, err := r.wrapOne(p, j)
+		slot, err := r.wrapOne(ctx, p, j)
 		if err != nil {
 			return err
 		}
@@ -103,7 +104,7 @@ func (r *rewrap) wrap(p *rewrapPlan) error {
 	if !p.recovery {
 		return nil
 	}
-	slot, err := r.wrapRecovery(p)
+	slot, err := r.wrapRecovery(ctx, p)
 	if err != nil {
 		return err
 	}
@@ -112,34 +113,34 @@ func (r *rewrap) wrap(p *rewrapPlan) error {
 	return nil
 }
 
-func (r *rewrap) wrapOne(p *rewrapPlan, j rewrapJob) (envelope.Slot, error) {
+func (r *rewrap) wrapOne(ctx context.Context, p *rewrapPlan, j rewrapJob) (envelope.Slot, error) {
 	if r.recover == nil {
-		return r.s.vol.rewrap(j.slot, j.at, j.path, p.seq)
+		return r.s.vol.rewrap(ctx, j.slot, j.at, j.path, p.seq)
 	}
 	from := p.table.Recovery()
 	if from == nil {
 		return envelope.Slot{}, errNoRecoverySlot
 	}
-	return r.recover.pathSlot(r.s.vol, p.id, from, j.path, p.seq)
+	return r.recover.pathSlot(ctx, r.s.vol, p.id, from, j.path, p.seq)
 }
 
 // wrapRecovery makes the recovery slot from a slot of a path. An RSA recipient needs the data key itself
 // for a moment.
-func (r *rewrap) wrapRecovery(p *rewrapPlan) (envelope.Slot, error) {
+func (r *rewrap) wrapRecovery(ctx context.Context, p *rewrapPlan) (envelope.Slot, error) {
 	for _, path := range p.paths {
 		slot, at := r.s.match(&envelope.SlotTable{Slots: p.next}, []string{path}, p.seq)
 		if slot == nil {
 			continue
 		}
 		if r.list.recovery.KeyARN() != "" {
-			return r.s.vol.recoverySlot(r.list, p.id, nil, slot, at)
+			return r.s.vol.recoverySlot(ctx, r.list, p.id, nil, slot, at)
 		}
-		key, err := r.s.vol.unwrap(slot, at)
+		key, err := r.s.vol.unwrap(ctx, slot, at)
 		if err != nil {
 			return envelope.Slot{}, err
 		}
 		defer key.Wipe()
-		return r.s.vol.recoverySlot(r.list, p.id, key, slot, at)
+		return r.s.vol.recoverySlot(ctx, r.list, p.id, key, slot, at)
 	}
 	return envelope.Slot{}, fmt.Errorf("no slot to make the recovery slot from: %w", errUnknownNames)
 }

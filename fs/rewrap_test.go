@@ -92,7 +92,7 @@ func (s *testStore) wantReadable(o *Offline) {
 		if err != nil {
 			s.t.Fatalf("%s: %v", path, err)
 		}
-		if err := o.fs.acquire(in, false); err != nil {
+		if err := o.fs.acquire(s.t.Context(), in, false); err != nil {
 			s.t.Errorf("%s: %v\n%s", path, err, s.log.String())
 			continue
 		}
@@ -353,7 +353,7 @@ func TestMountWithRecoveryCannotOpenADisabledKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := o.fs.acquire(in, false); kindOf(err) != KindKeyDisabled {
+	if err := o.fs.acquire(t.Context(), in, false); kindOf(err) != KindKeyDisabled {
 		t.Errorf("open with a disabled key: %v", err)
 	}
 }
@@ -398,7 +398,7 @@ func TestRewrapOfFilesInUseGoesOnWithWritersAndRenames(t *testing.T) {
 			if err != nil {
 				continue
 			}
-			if err := v.fs.acquire(in, false); err != nil {
+			if err := v.fs.acquire(t.Context(), in, false); err != nil {
 				t.Errorf("%s: %v", name, err)
 				continue
 			}

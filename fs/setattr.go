@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"context"
 	"errors"
 	"syscall"
 	"time"
@@ -10,22 +11,22 @@ import (
 )
 
 // SetAttr implements fuse.RawFileSystem. Only a new size needs the file's key.
-func (s *fileSystem) SetAttr(_ <-chan struct{}, input *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
+func (s *fileSystem) SetAttr(cancel <-chan struct{}, input *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
 	defer s.changes.Add(1)
 	in := s.tree.get(input.NodeId)
 	if in == nil {
 		return fuse.Status(syscall.ESTALE)
 	}
-	if err := s.setAttr(in, &input.SetAttrInCommon); err != nil {
+	if err := s.setAttr(request(cancel), in, &input.SetAttrInCommon); err != nil {
 		return status(err)
 	}
 	out.SetTimeout(s.timeout)
 	return status(s.stat(in, &out.Attr))
 }
 
-func (s *fileSystem) setAttr(in *inode, a *fuse.SetAttrInCommon) error {
+func (s *fileSystem) setAttr(ctx context.Context, in *inode, a *fuse.SetAttrInCommon) error {
 	if a.Valid&fuse.FATTR_SIZE != 0 {
-		if err := s.setSize(in, int64(a.Size), a.Valid&fuse.FATTR_KILL_SUIDGID != 0); err != nil {
+		if err := s.setSize(ctx, in, int64(a.Size), a.Valid&fuse.FATTR_KILL_SUIDGID != 0); err != nil {
 			return err
 		}
 	}
@@ -143,11 +144,11 @@ func (s *fileSystem) closedTarget(in *inode) (t MetaTarget, done func(), err err
 }
 
 // setSize truncates a file. One that is not in use is opened for it: the key service is asked.
-func (s *fileSystem) setSize(in *inode, size int64, killPriv bool) error {
+func (s *fileSystem) setSize(ctx context.Context, in *inode, size int64, killPriv bool) error {
 	if !in.isRegular() || size < 0 {
 		return syscall.EINVAL
 	}
-	if err := s.use(in); err != nil {
+	if err := s.use(ctx, in); err != nil {
 		return err
 	}
 	defer s.release(in, true)
@@ -164,7 +165,7 @@ func (s *fileSystem) setSize(in *inode, size int64, killPriv bool) error {
 
 // use takes a handle for a change by an open file's user without asking the key service again, or
 // opens the file.
-func (s *fileSystem) use(in *inode) error {
+func (s *fileSystem) use(ctx context.Context, in *inode) error {
 	in.mu.Lock()
 	if of := in.open.Load(); of != nil && of.handles > 0 {
 		of.handles++
@@ -173,5 +174,5 @@ func (s *fileSystem) use(in *inode) error {
 		return nil
 	}
 	in.mu.Unlock()
-	return s.acquire(in, true)
+	return s.acquire(ctx, in, true)
 }

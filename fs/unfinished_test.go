@@ -45,7 +45,7 @@ func TestCancelThatCannotBeWrittenIsOwed(t *testing.T) {
 	}
 	m := s.moveForTest(t, "plain", "moved")
 	var undo []func()
-	if err := m.stageAll(&undo); err != nil {
+	if err := m.stageAll(t.Context(), &undo); err != nil {
 		t.Fatal(err)
 	}
 	s.renames.file.Close()
@@ -61,7 +61,7 @@ func TestCancelThatCannotBeWrittenIsOwed(t *testing.T) {
 	if s.renames.file, err = v.root.Open(envelope.RenameLogFile, false); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.rename(root, "plain", root, "third", 0); err != nil {
+	if err := s.rename(t.Context(), root, "plain", root, "third", 0); err != nil {
 		t.Fatal(err)
 	}
 	log := s.renames.log().Entries()

@@ -2,6 +2,7 @@ package fs
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"strings"
 	"syscall"
@@ -49,7 +50,7 @@ type object struct {
 }
 
 // object resolves an inode for an attribute operation; call o.done afterwards.
-func (s *fileSystem) object(nodeid uint64) (*inode, object, error) {
+func (s *fileSystem) object(ctx context.Context, nodeid uint64) (*inode, object, error) {
 	in := s.tree.get(nodeid)
 	if in == nil {
 		return nil, object{}, syscall.ESTALE
@@ -65,8 +66,8 @@ func (s *fileSystem) object(nodeid uint64) (*inode, object, error) {
 	if err != nil {
 		done()
 		if neverWritten(err) && !s.vol.ro {
-			if err = s.renew(in); err == nil {
-				return s.object(nodeid)
+			if err = s.renew(ctx, in); err == nil {
+				return s.object(ctx, nodeid)
 			}
 		}
 		return nil, object{}, err
@@ -123,7 +124,7 @@ func (s *fileSystem) noXattrs(nodeid uint64) bool {
 }
 
 // GetXAttr implements fuse.RawFileSystem.
-func (s *fileSystem) GetXAttr(_ <-chan struct{}, header *fuse.InHeader, attr string, dest []byte) (uint32, fuse.Status) {
+func (s *fileSystem) GetXAttr(cancel <-chan struct{}, header *fuse.InHeader, attr string, dest []byte) (uint32, fuse.Status) {
 	if in := s.compressOfFile(header.NodeId, attr); in != nil {
 		on, err := s.fileCompresses(in)
 		if err != nil {
@@ -134,7 +135,7 @@ func (s *fileSystem) GetXAttr(_ <-chan struct{}, header *fuse.InHeader, attr str
 	if !userXattr(attr) || s.noXattrs(header.NodeId) {
 		return 0, fuse.ENODATA
 	}
-	_, o, err := s.object(header.NodeId)
+	_, o, err := s.object(request(cancel), header.NodeId)
 	if err != nil {
 		return 0, status(err)
 	}
@@ -165,20 +166,20 @@ func (s *fileSystem) storeXattr(attr string) string {
 }
 
 // SetXAttr implements fuse.RawFileSystem.
-func (s *fileSystem) SetXAttr(_ <-chan struct{}, input *fuse.SetXAttrIn, attr string, data []byte) fuse.Status {
+func (s *fileSystem) SetXAttr(cancel <-chan struct{}, input *fuse.SetXAttrIn, attr string, data []byte) fuse.Status {
 	defer s.changes.Add(1)
 	if !userXattr(attr) {
 		return fuse.Status(syscall.EOPNOTSUPP)
 	}
 	if attr == compressAttr {
-		return status(s.setCompressAttr(input, data))
+		return status(s.setCompressAttr(request(cancel), input, data))
 	}
-	return status(s.setXattr(input.NodeId, attr, data, int(input.Flags)))
+	return status(s.setXattr(request(cancel), input.NodeId, attr, data, int(input.Flags)))
 }
 
 // setXattr seals and stores an attribute.
-func (s *fileSystem) setXattr(nodeid uint64, attr string, data []byte, flags int) error {
-	in, o, err := s.object(nodeid)
+func (s *fileSystem) setXattr(ctx context.Context, nodeid uint64, attr string, data []byte, flags int) error {
+	in, o, err := s.object(ctx, nodeid)
 	if err != nil {
 		return err
 	}
@@ -189,15 +190,15 @@ func (s *fileSystem) setXattr(nodeid uint64, attr string, data []byte, flags int
 }
 
 // RemoveXAttr implements fuse.RawFileSystem.
-func (s *fileSystem) RemoveXAttr(_ <-chan struct{}, header *fuse.InHeader, attr string) fuse.Status {
+func (s *fileSystem) RemoveXAttr(cancel <-chan struct{}, header *fuse.InHeader, attr string) fuse.Status {
 	defer s.changes.Add(1)
 	if !userXattr(attr) {
 		return fuse.ENODATA
 	}
 	if in := s.compressOfFile(header.NodeId, attr); in != nil {
-		return status(s.inheritCompress(in))
+		return status(s.inheritCompress(request(cancel), in))
 	}
-	in, o, err := s.object(header.NodeId)
+	in, o, err := s.object(request(cancel), header.NodeId)
 	if err != nil {
 		return status(err)
 	}
@@ -210,11 +211,11 @@ func (s *fileSystem) RemoveXAttr(_ <-chan struct{}, header *fuse.InHeader, attr 
 }
 
 // ListXAttr implements fuse.RawFileSystem.
-func (s *fileSystem) ListXAttr(_ <-chan struct{}, header *fuse.InHeader, dest []byte) (uint32, fuse.Status) {
+func (s *fileSystem) ListXAttr(cancel <-chan struct{}, header *fuse.InHeader, dest []byte) (uint32, fuse.Status) {
 	if s.noXattrs(header.NodeId) {
 		return 0, fuse.OK
 	}
-	in, o, err := s.object(header.NodeId)
+	in, o, err := s.object(request(cancel), header.NodeId)
 	if err == syscall.EPERM {
 		return 0, fuse.OK
 	}

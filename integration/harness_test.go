@@ -56,6 +56,7 @@ type volume struct {
 	State, Back, Mnt string
 	mounted          bool
 	options          []string // of every mount
+	env              []string // of kmsfs; nil: this process's
 }
 
 // newVolume makes a volume; flags are given to kmsfs init.
@@ -140,7 +141,10 @@ func (v *volume) kmsfs(args ...string) string {
 // try runs the binary with the volume's state directory.
 func (v *volume) try(args ...string) (stdout, stderr string, err error) {
 	cmd := exec.Command(binary, args...)
-	cmd.Env = append(os.Environ(), "KMSFS_STATE_DIR="+v.State)
+	cmd.Env = append(slices.Clip(v.env), "KMSFS_STATE_DIR="+v.State)
+	if v.env == nil {
+		cmd.Env = append(os.Environ(), cmd.Env...)
+	}
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	err = cmd.Run()
