@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"os"
 	"slices"
 	"sync"
@@ -33,12 +34,12 @@ func (q *queue) put(body []byte) *pending {
 	return p
 }
 
-// take removes the oldest records.
-func (q *queue) take() []*pending {
+// take moves the oldest records to a batch.
+func (q *queue) take(batch []*pending) []*pending {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	n := min(len(q.list), maxBatch)
-	batch := slices.Clone(q.list[:n])
+	batch = append(batch, q.list[:n]...)
 	q.list = slices.Delete(q.list, 0, n)
 	return batch
 }
@@ -61,12 +62,17 @@ func (l *File) append(ctx context.Context, body []byte) error {
 	if err := ctx.Err(); err != nil {
 		return l.fail("append", KindBusy, err)
 	}
-	p := l.queue.put(body)
 	select {
-	case <-l.turn: // the usual case needs no timer
-		return l.lead(p)
+	case <-l.turn: // the usual case needs neither queue nor timer
+		defer l.giveTurn()
+		return l.writeWaiting(body)
 	default:
+		return l.await(ctx, l.queue.put(body))
 	}
+}
+
+// await waits until the record is written, by the caller itself if its turn comes.
+func (l *File) await(ctx context.Context, p *pending) error {
 	timeout := time.NewTimer(l.config.LockTimeout)
 	defer timeout.Stop()
 	var err error
@@ -90,39 +96,66 @@ func (l *File) append(ctx context.Context, body []byte) error {
 // lead writes what waits, until the caller's record is written. The caller has
 // the turn. It writes for others too, so it doesn't end with its own context.
 func (l *File) lead(p *pending) error {
-	defer func() { l.turn <- struct{}{} }()
+	defer l.giveTurn()
 	for {
 		select {
 		case <-p.written:
 			return p.err
 		default:
 		}
-		batch := l.queue.take()
-		err := l.writeBatch(batch)
-		for _, p := range batch {
-			p.err = err
-			close(p.written)
-		}
+		_ = l.writeWaiting(nil) // those who wait are told, the caller among them
 	}
 }
 
-func (l *File) writeBatch(batch []*pending) error {
+// writeWaiting writes the oldest records that wait, tells their owners, and with
+// them the caller's own one unless it is nil. The caller has the turn.
+func (l *File) writeWaiting(own []byte) error {
+	l.taken = l.queue.take(l.taken[:0])
+	l.batch = l.batch[:0]
+	for _, p := range l.taken {
+		l.batch = append(l.batch, p.body)
+	}
+	if own != nil {
+		l.batch = append(l.batch, own)
+	}
+	err := l.writeBatch(l.batch)
+	for _, p := range l.taken {
+		p.err = err
+		close(p.written)
+	}
+	clear(l.taken)
+	clear(l.batch)
+	return err
+}
+
+func (l *File) writeBatch(bodies [][]byte) error {
 	if l.closed {
 		return l.fail("append", KindClosed, os.ErrClosed)
 	}
 	if err := l.reopenIfMoved(); err != nil {
 		return l.fail("open", KindIO, err)
 	}
-	if err := l.lock(); err != nil {
-		return err
-	}
-	defer l.unlock()
 	if err := l.catchUp(); err != nil {
 		return err
 	}
-	bodies := make([][]byte, len(batch))
-	for i, p := range batch {
-		bodies[i] = p.body
-	}
 	return l.write(bodies...)
+}
+
+// catchUp returns with the file's lock and knows the end of the file.
+func (l *File) catchUp() error {
+	if l.lock.held {
+		return nil
+	}
+	err := l.lock.take(l.file, l.config.LockTimeout)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return l.fail("append", KindBusy, err)
+	case err != nil:
+		return l.fail("append", KindIO, err)
+	}
+	if err := l.findEnd(); err != nil {
+		l.lock.letGo(l.file)
+		return err
+	}
+	return nil
 }

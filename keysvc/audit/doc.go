@@ -14,11 +14,14 @@
 // protected by the mode of its directory, and a copy elsewhere is the evidence
 // against its owner.
 //
-// Several processes append to one file. An appender holds the file's lock
-// (flock) for one write(2), which takes along the records of this process's
-// other callers that came meanwhile, and reads the end of the file only when another
-// process has written since. A line that a crash left unfinished is moved to a
-// file of its own beside the trail, and a record says so.
+// Several processes append to one file. An appender takes the file's lock (flock)
+// and keeps it for up to a millisecond; each of its writes takes along the records
+// of this process's other callers that came meanwhile. It looks for the end of the
+// file when it takes the lock. Those who wait say so in a word beside the trail
+// (.wanted), and whoever had the lock lets them go first. A process that is stopped
+// (not killed) while it has the lock makes the others' calls fail after LockTimeout.
+// A line that a crash left unfinished is moved to a file of its own beside the
+// trail, and a record says so.
 //
 // When the file is moved or removed, each process begins a new trail at the path
 // within a second.

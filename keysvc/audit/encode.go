@@ -5,14 +5,14 @@ import (
 	"encoding/json"
 	"slices"
 	"strconv"
+	"sync"
 	"unicode/utf8"
 )
 
-// encode writes an event as encoding/json does without escaping of <, > and &,
+// event writes an event as encoding/json does without escaping of <, > and &,
 // which paths contain. Every call of the key service pays for it, so the members
 // that every record has are written without reflection.
-func encode(e *Event) ([]byte, error) {
-	w := writer{text: make([]byte, 0, 1024+len(e.ErrorMessage))}
+func (w *writer) event(e *Event) error {
 	w.open('{')
 	w.member("eventVersion", e.EventVersion)
 	w.name("userIdentity")
@@ -38,13 +38,35 @@ func encode(e *Event) ([]byte, error) {
 	w.member("recipientAccountId", e.RecipientAccountID)
 	w.member("eventCategory", e.EventCategory)
 	w.close('}')
-	return w.text, w.err
+	return w.err
 }
 
 // writer builds one JSON text.
 type writer struct {
 	text []byte
 	err  error // the first one
+}
+
+// writerPool keeps writers for their buffers.
+type writerPool struct{ pool sync.Pool }
+
+// maxKept bounds the buffers that are kept, in bytes.
+const maxKept = 16 << 10
+
+// get returns an empty writer.
+func (p *writerPool) get() *writer {
+	if w, ok := p.pool.Get().(*writer); ok {
+		return w
+	}
+	return &writer{text: make([]byte, 0, 2048)}
+}
+
+// put ends the use of a writer and of its text.
+func (p *writerPool) put(w *writer) {
+	if cap(w.text) <= maxKept {
+		w.text, w.err = w.text[:0], nil
+		p.pool.Put(w)
+	}
 }
 
 func (w *writer) open(bracket byte) { w.text = append(w.text, bracket) }

@@ -6,8 +6,6 @@ import (
 	"os"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Log takes the records of a key service.
@@ -49,16 +47,20 @@ type File struct {
 	config Config
 	flush  *flusher
 
-	queue queue // the records that wait to be written
+	queue   queue // the records that wait to be written
+	writers writerPool
 
 	// turn is held (by whoever has taken its element) over the members below
 	// and the file's lock. It is a channel so that waiting honours a context.
 	turn   chan struct{}
+	lock   fileLock
 	file   *os.File
 	looked time.Time // when the path was last seen to lead to file
 	end    int64     // the file's size after the last append that tail knows of
 	tail   tail
-	buf    []byte
+	batch  [][]byte   // scratch: the records of a write
+	taken  []*pending // scratch: those of others among them
+	text   []byte     // scratch: their lines
 	closed bool
 	once   sync.Once
 }
@@ -78,7 +80,10 @@ func Open(config Config) (*File, error) {
 		return nil, &Error{Op: "open", Path: config.Path, Kind: KindIO, Err: err}
 	}
 	l := &File{config: config, file: f, turn: make(chan struct{}, 1), looked: time.Now(), end: -1, flush: newFlusher(f)}
-	l.turn <- struct{}{}
+	if l.lock, err = openFileLock(config.Path, l.letGo); err != nil {
+		return nil, l.fail("open", KindIO, errors.Join(err, f.Close()))
+	}
+	l.giveTurn()
 	return l, nil
 }
 
@@ -88,22 +93,22 @@ func openTrail(path string) (*os.File, error) {
 
 // Append implements [Log].
 func (l *File) Append(ctx context.Context, event *Event) error {
-	body, err := encode(event)
-	if err != nil {
-		return l.fail("append", KindIO, err)
-	}
 	if err := l.flush.failed(); err != nil {
 		return l.fail("sync", KindIO, err)
 	}
-	if err := l.append(ctx, body); err != nil {
+	w := l.writers.get()
+	defer l.writers.put(w)
+	if err := w.event(event); err != nil {
+		return l.fail("append", KindIO, err)
+	}
+	if err := l.append(ctx, w.text); err != nil {
 		return err
 	}
-	if l.config.Sync == SyncAlways {
-		err = l.flush.now(ctx)
-	} else {
+	if l.config.Sync != SyncAlways {
 		l.flush.soon()
+		return nil
 	}
-	if err != nil {
+	if err := l.flush.now(ctx); err != nil {
 		return l.fail("sync", KindIO, err)
 	}
 	return nil
@@ -127,44 +132,36 @@ func (l *File) reopenIfMoved() error {
 	if err != nil {
 		return err
 	}
+	l.lock.letGo(l.file)
 	l.file, l.looked, l.end = f, time.Now(), -1
 	return l.flush.replace(f)
 }
 
-// lock takes the file's lock, waiting for other processes at most LockTimeout.
-func (l *File) lock() error {
-	deadline := time.Now().Add(l.config.LockTimeout)
-	for pause := 20 * time.Microsecond; ; pause = min(2*pause, 10*time.Millisecond) {
-		err := unix.Flock(int(l.file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		switch {
-		case err == nil:
-			return nil
-		case errors.Is(err, unix.EINTR):
-			continue
-		case !errors.Is(err, unix.EWOULDBLOCK):
-			return l.fail("append", KindIO, os.NewSyscallError("flock", err))
-		case time.Now().After(deadline):
-			return l.fail("append", KindBusy, context.DeadlineExceeded)
-		}
-		time.Sleep(pause)
+// letGo gives the file's lock up when it was kept for long enough.
+func (l *File) letGo() {
+	<-l.turn
+	defer l.giveTurn()
+	if !l.closed {
+		l.lock.letGo(l.file)
 	}
 }
 
-func (l *File) unlock() { _ = unix.Flock(int(l.file.Fd()), unix.LOCK_UN) }
+func (l *File) giveTurn() { l.turn <- struct{}{} }
 
 // write appends records with one write(2). A write that was cut short, by a full
 // disk for instance, is taken back while the lock is still held.
 func (l *File) write(bodies ...[]byte) error {
-	text, next := l.buf[:0], l.tail
+	text, next := l.text[:0], l.tail
 	for _, body := range bodies {
 		text, next = next.seal(text, body)
 	}
-	l.buf = text
+	l.text = text
 	n, err := l.file.Write(text)
 	if err != nil {
 		if n > 0 {
 			err = errors.Join(err, l.file.Truncate(l.end))
 		}
+		l.lock.letGo(l.file) // whoever has it next looks for the end
 		l.end = -1
 		return l.fail("append", KindIO, err)
 	}
@@ -179,8 +176,9 @@ func (l *File) Close() error {
 	l.once.Do(func() {
 		<-l.turn
 		l.closed = true
-		l.turn <- struct{}{}
-		err = l.flush.close()
+		err = l.lock.close(l.file)
+		l.giveTurn()
+		err = errors.Join(err, l.flush.close())
 	})
 	if err != nil {
 		return l.fail("sync", KindIO, err)

@@ -15,9 +15,9 @@ import (
 // of the size that the wire protocol admits) stay far below.
 const maxLine = 1 << 20
 
-// catchUp makes l.tail the end of the file. It costs one fstat if nobody else
-// has appended since. The caller holds the file's lock.
-func (l *File) catchUp() error {
+// findEnd makes l.tail the end of the file. It costs one fstat if nobody else
+// has appended since. The caller has just taken the file's lock.
+func (l *File) findEnd() error {
 	var info unix.Stat_t // os.File.Stat would allocate
 	if err := unix.Fstat(int(l.file.Fd()), &info); err != nil {
 		return l.fail("append", KindIO, os.NewSyscallError("fstat", err))
@@ -120,9 +120,10 @@ func (l *File) recordTorn(size int64) error {
 		ServiceEventDetails: Params{"unfinishedBytes": size, "keptIn": fmt.Sprintf("%s.torn-%d", l.config.Path, l.end)},
 	}
 	event.Stamp(l.config.Now())
-	body, err := encode(event)
-	if err != nil {
+	w := l.writers.get()
+	defer l.writers.put(w)
+	if err := w.event(event); err != nil {
 		return l.fail("append", KindIO, err)
 	}
-	return l.write(body)
+	return l.write(w.text)
 }

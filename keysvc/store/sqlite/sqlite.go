@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kmsfs/kmsfs/keysvc/sharedword"
 	"github.com/kmsfs/kmsfs/keysvc/store"
 	"github.com/kmsfs/kmsfs/keysvc/store/sqltx"
 
@@ -32,7 +33,7 @@ type Store struct {
 	// reading by every use, for writing by Close.
 	mu         sync.RWMutex
 	closed     bool
-	generation *generationWord
+	generation *sharedword.Word
 }
 
 var _ store.Store = (*Store)(nil)
@@ -52,7 +53,7 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(err, write.Close())
 	}
-	word, err := openGenerationWord(path + "-generation")
+	word, err := sharedword.Open(path + "-generation")
 	if err != nil {
 		return nil, errors.Join(err, write.Close(), read.Close())
 	}
@@ -95,7 +96,7 @@ func (s *Store) migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.generation.store(generation); err != nil {
+	if err := s.generation.Store(generation); err != nil {
 		return err
 	}
 	return tx.Commit()
@@ -151,7 +152,7 @@ func (s *Store) commit(ctx context.Context, tx *sql.Tx, t *sqltx.Tx) error {
 	if err != nil {
 		return err
 	}
-	if err := s.generation.store(next); err != nil {
+	if err := s.generation.Store(next); err != nil {
 		return err
 	}
 	return tx.Commit()
@@ -166,7 +167,7 @@ func (s *Store) Generation() uint64 {
 	if s.closed {
 		return math.MaxUint64
 	}
-	return s.generation.load()
+	return s.generation.Load()
 }
 
 // Close implements [store.Store].
@@ -177,5 +178,5 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.closed = true
-	return errors.Join(s.read.Close(), s.write.Close(), s.generation.close())
+	return errors.Join(s.read.Close(), s.write.Close(), s.generation.Close())
 }
