@@ -9,8 +9,6 @@ import (
 
 	"github.com/kmsfs/kmsfs/keysvc/audit"
 	"github.com/kmsfs/kmsfs/keysvc/store"
-
-	"github.com/google/uuid"
 )
 
 // call is one operation under way: who calls, for what, and what its record will
@@ -130,7 +128,7 @@ func (c *call) wipe() {
 // requestID names the call in its record and wherever else it is told of.
 func (c *call) requestID() string {
 	if c.caller.RequestID == "" {
-		c.caller.RequestID = uuid.NewString()
+		c.caller.RequestID = newRecordID()
 	}
 	return c.caller.RequestID
 }
@@ -145,7 +143,7 @@ func (c *call) event(failure *Error) *audit.Event {
 		UserAgent:           c.caller.UserAgent,
 		AdditionalEventData: c.additional(),
 		RequestID:           c.requestID(),
-		EventID:             uuid.NewString(),
+		EventID:             newRecordID(),
 		ReadOnly:            !c.op.mutating,
 		Resources:           c.resources,
 		EventType:           audit.TypeAPICall,

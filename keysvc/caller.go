@@ -41,7 +41,9 @@ func WithCaller(ctx context.Context, c Caller) context.Context {
 func (s *Service) caller(ctx context.Context) Caller {
 	c, _ := ctx.Value(callerKey{}).(Caller)
 	c.Account = fallback(c.Account, s.config.Account)
-	c.ARN = fallback(c.ARN, rootARN(c.Account))
+	if c.ARN == "" {
+		c.ARN = rootARN(c.Account)
+	}
 	c.Region = fallback(c.Region, s.config.Region)
 	c.SourceIP = fallback(c.SourceIP, "AWS Internal")
 	c.UserAgent = fallback(c.UserAgent, "kmsfs")
@@ -55,10 +57,20 @@ func fallback(value, otherwise string) string {
 	return value
 }
 
-func rootARN(account string) string { return "arn:aws:iam::" + account + ":root" }
+// A root's ARN has its account's id between these.
+const (
+	rootPrefix = "arn:aws:iam::"
+	rootSuffix = ":root"
+)
+
+func rootARN(account string) string { return rootPrefix + account + rootSuffix }
 
 // isRoot tells whether the caller is its account's root.
-func (c *Caller) isRoot() bool { return c.ARN == rootARN(c.Account) }
+func (c *Caller) isRoot() bool {
+	account, found := strings.CutPrefix(c.ARN, rootPrefix)
+	account, whole := strings.CutSuffix(account, rootSuffix)
+	return found && whole && account == c.Account
+}
 
 // ownsAccount tells whether the caller may do with its account's keys what the
 // account's root may.

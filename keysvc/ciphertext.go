@@ -3,6 +3,7 @@ package keysvc
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 
 	"github.com/kmsfs/kmsfs/hsm"
 	"github.com/kmsfs/kmsfs/keysvc/store"
@@ -113,8 +114,9 @@ func materialID(keyID string, backing store.BackingID) string {
 // shownMaterial is the KeyMaterialId of a key's answers; keys in custom key stores
 // have none.
 func shownMaterial(k *keySnapshot, backing store.BackingID) *string {
-	if k.CustomKeyStoreID != "" {
+	at := slices.IndexFunc(k.Materials, func(m store.Material) bool { return m.Backing == backing })
+	if k.CustomKeyStoreID != "" || at < 0 {
 		return nil
 	}
-	return aws.String(materialID(k.ID, backing))
+	return aws.String(k.materialIDs[at])
 }

@@ -3,7 +3,6 @@ package keysvc
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"maps"
 	"slices"
 )
 
@@ -17,7 +16,12 @@ func canonicalContext(pairs map[string]string) []byte {
 		size += 8 + len(k) + len(v)
 	}
 	out := binary.BigEndian.AppendUint32(make([]byte, 0, size), uint32(len(pairs)))
-	for _, k := range slices.Sorted(maps.Keys(pairs)) {
+	names := make([]string, 0, 8) // on the stack unless there are more
+	for name := range pairs {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, k := range names {
 		out = appendCounted(out, k)
 		out = appendCounted(out, pairs[k])
 	}

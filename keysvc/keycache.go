@@ -22,13 +22,21 @@ const maxAge = time.Second
 // after it was made, but for the grants, which are read when first needed.
 type keySnapshot struct {
 	store.Key
-	arn    string
-	read   reading
-	grants atomic.Pointer[[]store.Grant]
+	arn         string
+	materialIDs []string // of Materials, in their order
+	read        reading
+	grants      atomic.Pointer[[]store.Grant]
 }
 
 func newSnapshot(key store.Key, generation uint64) *keySnapshot {
-	return &keySnapshot{Key: key, arn: keyARN(key.Scope, key.ID), read: reading{generation, time.Now()}}
+	k := &keySnapshot{
+		Key: key, arn: keyARN(key.Scope, key.ID), read: reading{generation, time.Now()},
+		materialIDs: make([]string, len(key.Materials)),
+	}
+	for i := range key.Materials {
+		k.materialIDs[i] = materialID(key.ID, key.Materials[i].Backing)
+	}
+	return k
 }
 
 // reading is when something was read from the store.

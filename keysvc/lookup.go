@@ -45,13 +45,14 @@ func (s *Service) load(ctx context.Context, ref store.KeyRef) (*keySnapshot, err
 // alive deletes a key whose waiting period is over, and takes imported material away
 // whose time is.
 func (s *Service) alive(ctx context.Context, k *keySnapshot) (*keySnapshot, error) {
-	if materialExpired(&k.Key, s.config.Now()) {
+	now := s.config.Now()
+	if materialExpired(&k.Key, now) {
 		if err := s.expire(ctx, k.Ref()); err != nil {
 			return nil, internal(err)
 		}
 		return s.load(ctx, k.Ref())
 	}
-	if !deletionDue(&k.Key, s.config.Now()) {
+	if !deletionDue(&k.Key, now) {
 		return k, nil
 	}
 	if err := s.destroy(ctx, k.Ref()); err != nil {

@@ -58,6 +58,60 @@ func BenchmarkService(b *testing.B) {
 	}
 }
 
+// Decrypt embedded beside the token's own call, by turns, so that the ratio holds on
+// a busy machine: the medians of how long the same number of calls takes.
+func BenchmarkDecryptBesideToken(b *testing.B) {
+	made, err := keys.Service().CreateKey(b.Context(), &kms.CreateKeyInput{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	sealed, err := keys.Service().GenerateDataKey(b.Context(), &kms.GenerateDataKeyInput{
+		KeyId: made.KeyMetadata.KeyId, KeySpec: types.DataKeySpecAes256})
+	if err != nil {
+		b.Fatal(err)
+	}
+	in := &kms.DecryptInput{CiphertextBlob: sealed.CiphertextBlob}
+	token := rawUnwrap(b)
+	embedded := func() error { _, err := keys.Service().Decrypt(b.Context(), in); return err }
+	for _, callers := range []int{1, 4, 16} {
+		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
+			const calls = 1000
+			var alone, service []time.Duration
+			for b.Loop() {
+				alone = append(alone, together(b, callers, calls, token))
+				service = append(service, together(b, callers, calls, embedded))
+			}
+			slices.Sort(alone)
+			slices.Sort(service)
+			mid := len(alone) / 2
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(float64(alone[mid].Nanoseconds())/calls/1000, "token-µs")
+			b.ReportMetric(float64(service[mid].Nanoseconds())/calls/1000, "service-µs")
+			b.ReportMetric(100*float64(alone[mid])/float64(service[mid]), "%-of-token's-rate")
+		})
+	}
+}
+
+// together is how long several callers need for a number of calls.
+func together(b *testing.B, callers, calls int, call func() error) time.Duration {
+	var left atomic.Int64
+	left.Store(int64(calls))
+	var done sync.WaitGroup
+	start := time.Now()
+	for range callers {
+		done.Go(func() {
+			for left.Add(-1) >= 0 {
+				if err := call(); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	done.Wait()
+	return time.Since(start)
+}
+
 // wire sends one signed request again and again over connections that stay open,
 // each used by one caller at a time: next to nothing but the server's own work.
 func (e *endpoint) wire(b *testing.B, operation string, body map[string]any) func() error {
