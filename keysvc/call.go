@@ -25,7 +25,8 @@ type call struct {
 	response  audit.Params
 	extra     audit.Params // additionalEventData beside the caller's
 	resources []audit.Resource
-	secrets   [][]byte // wiped if the call fails after all
+	used      [2]*keySnapshot // the keys in resources; ReEncrypt has two
+	secrets   [][]byte        // wiped if the call fails after all
 }
 
 // serve is the choke point of the service: it runs an operation and records it,
@@ -39,7 +40,8 @@ func serve[In, Out any](s *Service, ctx context.Context, op *operation, in *In, 
 	out, err := checked(c, in, run)
 	failure := c.failure(err)
 	// A caller that gives up doesn't keep its call out of the record.
-	if auditErr := s.config.Audit.Append(context.WithoutCancel(ctx), c.event(failure)); auditErr != nil {
+	event := c.event(failure)
+	if auditErr := s.config.Audit.Append(context.WithoutCancel(ctx), event); auditErr != nil {
 		s.config.Logger.Error("the call can't be recorded and fails", "operation", op.name, "error", auditErr)
 		failure = c.failure(internal(auditErr))
 	}
@@ -47,6 +49,7 @@ func serve[In, Out any](s *Service, ctx context.Context, op *operation, in *In, 
 		c.wipe()
 		return nil, failure
 	}
+	c.noteUse(event)
 	return out, nil
 }
 
@@ -92,6 +95,7 @@ func (c *call) failure(err error) *Error {
 func (c *call) touch(k *keySnapshot) {
 	r := audit.Resource{AccountID: k.Account, Type: "AWS::KMS::Key", ARN: k.arn}
 	if !slices.Contains(c.resources, r) {
+		c.used[min(len(c.resources), len(c.used)-1)] = k
 		c.resources = append(c.resources, r)
 	}
 }

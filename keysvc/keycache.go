@@ -25,6 +25,7 @@ type keySnapshot struct {
 	arn         string
 	materialIDs []string // of Materials, in their order
 	read        reading
+	use         *lastUse // what all snapshots of the key in this process share; nil if it isn't cached
 	grants      atomic.Pointer[[]store.Grant]
 }
 
@@ -143,6 +144,9 @@ func (c *keyCache) replace(k *keySnapshot) []store.Material {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	old := c.keys[k.Ref()]
+	if k.use = (&lastUse{key: k.Ref()}); old != nil {
+		k.use = old.use
+	}
 	if old != nil && old.read.generation > k.read.generation {
 		return nil
 	}

@@ -9,7 +9,13 @@ type operation struct {
 	mutating bool // not CloudTrail's readOnly, which cryptographic operations are
 	aliases  bool // KeyId may also be an alias name or alias ARN
 	managed  bool // allowed on keys that KMS manages (alias/aws/...)
+	uses     bool // its success is a use of its keys, as GetKeyLastUsage counts them
 	states   states
+}
+
+// cryptographic is the row of an operation that uses key material.
+func cryptographic(name string) *operation {
+	return &operation{name: name, aliases: true, managed: true, uses: true, states: whenUsable}
 }
 
 // verdict says whether a key state admits an operation, and if not, why. The
@@ -81,24 +87,25 @@ var (
 	opGetKeyPolicy              = &operation{name: "GetKeyPolicy", managed: true, states: always}
 	opListKeyPolicies           = &operation{name: "ListKeyPolicies", managed: true, states: always}
 	opPutKeyPolicy              = &operation{name: "PutKeyPolicy", mutating: true, states: always}
+	opGetKeyLastUsage           = &operation{name: "GetKeyLastUsage", managed: true, states: always}
 	opCreateGrant               = &operation{name: "CreateGrant", mutating: true, managed: true, states: granting}
 	opRetireGrant               = &operation{name: "RetireGrant", mutating: true, managed: true, states: always}
 	opRevokeGrant               = &operation{name: "RevokeGrant", mutating: true, managed: true, states: always}
 	opListGrants                = &operation{name: "ListGrants", managed: true, states: always}
 	opListRetirableGrants       = &operation{name: "ListRetirableGrants"}
-	opEncrypt                   = &operation{name: "Encrypt", aliases: true, managed: true, states: whenUsable}
-	opDecrypt                   = &operation{name: "Decrypt", aliases: true, managed: true, states: whenUsable}
-	opReEncrypt                 = &operation{name: "ReEncrypt", aliases: true, managed: true, states: whenUsable}
-	opGenerateDataKey           = &operation{name: "GenerateDataKey", aliases: true, managed: true, states: whenUsable}
-	opSign                      = &operation{name: "Sign", aliases: true, managed: true, states: whenUsable}
-	opVerify                    = &operation{name: "Verify", aliases: true, managed: true, states: whenUsable}
+	opEncrypt                   = cryptographic("Encrypt")
+	opDecrypt                   = cryptographic("Decrypt")
+	opReEncrypt                 = cryptographic("ReEncrypt")
+	opGenerateDataKey           = cryptographic("GenerateDataKey")
+	opSign                      = cryptographic("Sign")
+	opVerify                    = cryptographic("Verify")
 	opGetPublicKey              = &operation{name: "GetPublicKey", aliases: true, managed: true, states: whenUsable}
-	opGenerateMac               = &operation{name: "GenerateMac", aliases: true, managed: true, states: whenUsable}
-	opVerifyMac                 = &operation{name: "VerifyMac", aliases: true, managed: true, states: whenUsable}
-	opDeriveSharedSecret        = &operation{name: "DeriveSharedSecret", aliases: true, managed: true, states: whenUsable}
-	opGenerateDataKeyPair       = &operation{name: "GenerateDataKeyPair", aliases: true, managed: true, states: whenUsable}
-	opGenerateKeyPairHidden     = &operation{name: "GenerateDataKeyPairWithoutPlaintext", aliases: true, managed: true, states: whenUsable}
-	opGenerateDataKeyHidden     = &operation{name: "GenerateDataKeyWithoutPlaintext", aliases: true, managed: true, states: whenUsable}
+	opGenerateMac               = cryptographic("GenerateMac")
+	opVerifyMac                 = cryptographic("VerifyMac")
+	opDeriveSharedSecret        = cryptographic("DeriveSharedSecret")
+	opGenerateDataKeyPair       = cryptographic("GenerateDataKeyPair")
+	opGenerateKeyPairHidden     = cryptographic("GenerateDataKeyPairWithoutPlaintext")
+	opGenerateDataKeyHidden     = cryptographic("GenerateDataKeyWithoutPlaintext")
 )
 
 // deletionColumn is the column of keys that wait for deletion.

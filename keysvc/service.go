@@ -35,6 +35,7 @@ type Service struct {
 	config      Config
 	cache       *keyCache
 	connections connections
+	uses        unsavedUses
 	shapes      shape.Table
 }
 
@@ -69,9 +70,14 @@ func New(_ context.Context, config Config) (*Service, error) {
 	return &Service{config: config, cache: newKeyCache(config.Token)}, nil
 }
 
-// Close drops what the Service has cached and what the token has cached of its
-// keys. Operations under way must have ended.
+// Close stores when keys were last used and drops what the Service has cached and
+// what the token has cached of its keys. Operations under way must have ended.
 func (s *Service) Close() {
+	ctx, cancel := context.WithTimeout(context.Background(), closingTime)
+	defer cancel()
+	if err := s.saveUses(ctx); err != nil {
+		s.config.Logger.Warn("the last uses of some keys could not be stored", "error", err)
+	}
 	s.cache.clear()
 	s.connections.close()
 }

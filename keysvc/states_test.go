@@ -122,6 +122,10 @@ var attempts = map[string]func(s *subject) error{
 		_, err := s.GenerateDataKeyWithoutPlaintext(s.ctx(), &kms.GenerateDataKeyWithoutPlaintextInput{KeyId: &s.key, KeySpec: types.DataKeySpecAes256})
 		return err
 	},
+	"GetKeyLastUsage": func(s *subject) error {
+		_, err := s.GetKeyLastUsage(s.ctx(), &kms.GetKeyLastUsageInput{KeyId: &s.key})
+		return err
+	},
 	"GetKeyPolicy": func(s *subject) error {
 		_, err := s.GetKeyPolicy(s.ctx(), &kms.GetKeyPolicyInput{KeyId: &s.key})
 		return err

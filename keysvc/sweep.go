@@ -11,7 +11,7 @@ import (
 
 // Sweep does what is due without waiting for a key's next use: it deletes keys
 // whose waiting period is over, rotates those whose period is, takes expired
-// imported material away, clears away what
+// imported material away, stores when keys were last used, clears away what
 // crashes have left, and makes the token forget keys that another process has
 // disabled. Any number of processes may sweep; each thing is done once. It goes
 // on after an error and returns all of them.
@@ -26,7 +26,7 @@ func (s *Service) Sweep(ctx context.Context) error {
 		err = errors.Join(err, s.sweepKey(ctx, ref))
 	}
 	err = errors.Join(err, s.sweepImports(ctx))
-	err = errors.Join(err, s.sweepConnections(ctx))
+	err = errors.Join(err, s.sweepConnections(ctx), s.saveUses(ctx))
 	for _, ref := range s.cache.refs() {
 		if _, lookupErr := s.lookup(ctx, ref); !errors.Is(lookupErr, store.ErrNotFound) {
 			err = errors.Join(err, lookupErr)

@@ -82,6 +82,7 @@ var operations = map[string]operation{
 	"GenerateDataKeyWithoutPlaintext":     call((*keysvc.Service).GenerateDataKeyWithoutPlaintext),
 	"GenerateMac":                         call((*keysvc.Service).GenerateMac),
 	"GenerateRandom":                      call((*keysvc.Service).GenerateRandom),
+	"GetKeyLastUsage":                     call((*keysvc.Service).GetKeyLastUsage),
 	"GetKeyPolicy":                        call((*keysvc.Service).GetKeyPolicy),
 	"GetKeyRotationStatus":                call((*keysvc.Service).GetKeyRotationStatus),
 	"GetParametersForImport":              call((*keysvc.Service).GetParametersForImport),

@@ -28,6 +28,11 @@ type Store interface {
 	// always mean that nothing was committed: see ErrUnavailable.
 	Update(ctx context.Context, fn func(Tx) error) error
 
+	// RecordUsage keeps of each key the newest use, of those given and the one that is
+	// stored. Keys that aren't there are left out. It is no Update: nothing that anybody
+	// caches changes, so the generation stays.
+	RecordUsage(ctx context.Context, uses []Usage) error
+
 	// Generation returns a number that differs from a [Tx.Generation] seen
 	// before, through the same Store, if an Update has committed since, and
 	// possibly even though none has. Of an Update by this Store that is so when it
@@ -67,7 +72,7 @@ type Tx interface {
 	MaterialUsers(ctx context.Context, backing BackingID) (int, error)
 	// PutKey inserts a key or replaces it together with its materials.
 	PutKey(ctx context.Context, key Key) error
-	// DeleteKey removes a key with its materials, imports, aliases, policy, grants and tags.
+	// DeleteKey removes a key with its materials, imports, aliases, policy, usage, grants and tags.
 	DeleteKey(ctx context.Context, scope Scope, id string) error
 
 	// PutImport adds a wrapping key.
@@ -96,6 +101,11 @@ type Tx interface {
 	Policy(ctx context.Context, scope Scope, keyID string) (string, error)
 	// PutPolicy sets a key's policy.
 	PutPolicy(ctx context.Context, scope Scope, keyID, document string) error
+
+	// Usage returns a key's last recorded use, or ErrNotFound if there was none.
+	Usage(ctx context.Context, scope Scope, keyID string) (Usage, error)
+	// UsageSince returns the time from which on the store records uses.
+	UsageSince(ctx context.Context) (time.Time, error)
 
 	// Grants lists the grants that a filter selects, sorted by their ids.
 	Grants(ctx context.Context, scope Scope, filter GrantFilter, after string, limit int) ([]Grant, error)

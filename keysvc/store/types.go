@@ -155,3 +155,12 @@ type Tag struct {
 	Key   string
 	Value string
 }
+
+// Usage is a key's last successful cryptographic operation.
+type Usage struct {
+	KeyRef
+	Operation string
+	At        time.Time
+	RequestID string
+	EventID   string // of the audit record
+}

@@ -128,6 +128,22 @@ func (s *Store) update(ctx context.Context, fn func(store.Tx) error) (again bool
 	return false, nil
 }
 
+// RecordUsage implements [store.Store]. It takes no part in the order of updates.
+func (s *Store) RecordUsage(ctx context.Context, uses []store.Usage) error {
+	return s.attempt(ctx, func(ctx context.Context) (bool, error) {
+		tx, err := s.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+		if err != nil {
+			return isLost(err), err
+		}
+		defer func() { _ = tx.Rollback() }()
+		if err := sqltx.RecordUsage(ctx, conn{tx, ctx}, uses); err != nil {
+			return isAborted(err), err
+		}
+		err = tx.Commit()
+		return isAborted(err) || isLost(err), err // done twice it is the same
+	})
+}
+
 // lock waits until no other update is under way and reads the generation that the last one has left.
 func lock(ctx context.Context, tx *sql.Tx) (generation uint64, err error) {
 	err = tx.QueryRowContext(ctx, `SELECT generation FROM kms_store FOR UPDATE`).Scan(&generation)

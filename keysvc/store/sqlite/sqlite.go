@@ -143,6 +143,24 @@ func (s *Store) Update(ctx context.Context, fn func(store.Tx) error) error {
 	return s.commit(ctx, tx, t)
 }
 
+// RecordUsage implements [store.Store].
+func (s *Store) RecordUsage(ctx context.Context, uses []store.Usage) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return ErrClosed
+	}
+	tx, err := s.write.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	if err := sqltx.RecordUsage(ctx, tx, uses); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
 // commit publishes the new generation before it commits: a reader that already
 // sees the new word and still the old state doesn't keep what it reads, as the
 // state names its own generation. The other order would let a process that died

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // ErrNewerSchema says that a later version of this program has written the database.
@@ -74,6 +75,14 @@ var migrations = [...][]string{{
 		document TEXT NOT NULL,
 		PRIMARY KEY (account, region, key_id),
 		FOREIGN KEY (account, region, key_id) REFERENCES kms_key ON DELETE CASCADE)`,
+}, { // the last use of each key, and since when it is recorded
+	`CREATE TABLE kms_usage (
+		account TEXT NOT NULL, region TEXT NOT NULL, key_id TEXT NOT NULL,
+		operation TEXT NOT NULL, used BIGINT NOT NULL,
+		request_id TEXT NOT NULL, event_id TEXT NOT NULL,
+		PRIMARY KEY (account, region, key_id),
+		FOREIGN KEY (account, region, key_id) REFERENCES kms_key ON DELETE CASCADE)`,
+	`ALTER TABLE kms_store ADD COLUMN usage_since BIGINT NOT NULL DEFAULT 0`,
 }}
 
 // bookkeeping holds the schema version and the generation, one row.
@@ -127,6 +136,7 @@ func apply(ctx context.Context, tx Conn, versions [][]string) error {
 			}
 		}
 	}
-	_, err := tx.ExecContext(ctx, `UPDATE kms_store SET schema_version = ?`, len(migrations))
+	_, err := tx.ExecContext(ctx, `UPDATE kms_store SET schema_version = ?, usage_since = CASE WHEN usage_since = 0 THEN ? ELSE usage_since END`,
+		len(migrations), millis(time.Now()))
 	return err
 }

@@ -32,6 +32,7 @@ func Run(t *testing.T, lag time.Duration, newStore func(t *testing.T) Open) {
 		{"deleting a key removes all that hangs on it", deleteKey},
 		{"aliases are unique and can be moved", aliases},
 		{"a key policy is replaced and goes with its key", policies},
+		{"the newest use of a key is kept, and nobody's cache is emptied", usage},
 		{"grants are filtered and come back as stored", grants},
 		{"tags are replaced and removed", tags},
 		{"keys with work due are found", dueKeys},
