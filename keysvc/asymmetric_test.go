@@ -258,6 +258,12 @@ func TestReEncryptBetweenRSAAndSymmetricKeys(t *testing.T) {
 	f.decrypts(back.CiphertextBlob, "text", context)
 	_, err = f.ReEncrypt(f.ctx(), &kms.ReEncryptInput{CiphertextBlob: there.CiphertextBlob, SourceEncryptionAlgorithm: oaep, DestinationKeyId: &symmetric})
 	wantError(t, err, "ValidationException", "*")
+	public, err := publickey.Parse(f.public(pair).PublicKey)
+	f.must(public, err)
+	nothing, err := public.EncryptOAEP(sha256.New(), nil) // which nobody could encrypt here
+	f.must(nothing, err)
+	_, err = f.ReEncrypt(f.ctx(), &kms.ReEncryptInput{CiphertextBlob: nothing, SourceKeyId: &pair, SourceEncryptionAlgorithm: oaep, DestinationKeyId: &symmetric})
+	wantError(t, err, "ValidationException", "*")
 	long := f.encrypt(symmetric, strings.Repeat("x", 191), nil)
 	_, err = f.ReEncrypt(f.ctx(), &kms.ReEncryptInput{CiphertextBlob: long, DestinationKeyId: &pair, DestinationEncryptionAlgorithm: oaep})
 	wantError(t, err, "ValidationException", "Algorithm RSAES_OAEP_SHA_256 and key spec RSA_2048 cannot encrypt data larger than 190 bytes.")

@@ -28,7 +28,7 @@ func (c *call) authorize(k *keySnapshot, a access) error {
 	if err := c.checkGrantTokens(k, a.grantTokens); err != nil {
 		return err
 	}
-	if c.caller.ownsAccount() && c.caller.Account == k.Account {
+	if c.owns(k.Account) {
 		return nil
 	}
 	grants, err := c.s.grantsOf(c.ctx, k)
@@ -42,9 +42,14 @@ func (c *call) authorize(k *keySnapshot, a access) error {
 	return c.denied(a.action, k.arn, "no resource-based policy allows")
 }
 
+// owns tells whether the caller may do with an account's keys what its root may.
+func (c *call) owns(account string) bool {
+	return c.caller.ownsAccount() && c.caller.Account == account
+}
+
 // authorizeAccount decides about operations on no key in particular.
 func (c *call) authorizeAccount() error {
-	if c.caller.ownsAccount() && c.caller.Account == c.scope.Account {
+	if c.owns(c.scope.Account) {
 		return nil
 	}
 	return c.denied(c.op.name, "*", "no identity-based policy allows")

@@ -38,9 +38,13 @@ func (c *call) checkCipher(k *keySnapshot, algorithm types.EncryptionAlgorithmSp
 	return x, nil
 }
 
-// checkSize refuses a plaintext that is too long for the algorithm.
+// checkSize refuses a plaintext that is too long for the algorithm, and an empty one,
+// which only RSA ciphertexts that were made elsewhere have, under a symmetric key.
 func (c *call) checkSize(x cipher, size int) error {
 	if isSymmetric(&x.key.Key) {
+		if size == 0 {
+			return refuse(KindValidation, "Algorithm %s cannot encrypt an empty plaintext.", x.algorithm)
+		}
 		return nil
 	}
 	public, err := c.publicKey(x.key)

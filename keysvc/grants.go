@@ -99,7 +99,7 @@ func contextSubset(g *store.Grant) map[string]string {
 // mayDelegate refuses a grant that gives more than the caller has, if the caller
 // may create grants only because of a grant.
 func (c *call) mayDelegate(k *keySnapshot, child *store.Grant) error {
-	if c.caller.ownsAccount() {
+	if c.owns(k.Account) {
 		return nil
 	}
 	grants, err := c.s.grantsOf(c.ctx, k)

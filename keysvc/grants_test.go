@@ -219,6 +219,21 @@ func TestDelegatedGrantCannotGiveMore(t *testing.T) {
 	}
 }
 
+func TestRootOfAnotherAccountDelegatesNoMoreThanItHas(t *testing.T) {
+	f := newService(t)
+	id := f.key()
+	const foreign = "999988887777"
+	f.must(f.CreateGrant(f.ctx(), &kms.CreateGrantInput{KeyId: &id, GranteePrincipal: aws.String(rootARN(foreign)),
+		Operations: []types.GrantOperation{types.GrantOperationDecrypt, types.GrantOperationCreateGrant}}))
+	for operation, want := range map[types.GrantOperation]bool{types.GrantOperationDecrypt: true, types.GrantOperationEncrypt: false} {
+		_, err := f.CreateGrant(WithCaller(f.ctx(), Caller{Account: foreign}), &kms.CreateGrantInput{KeyId: &id,
+			GranteePrincipal: aws.String("arn:aws:iam::" + foreign + ":user/x"), Operations: []types.GrantOperation{operation}})
+		if (err == nil) != want {
+			t.Errorf("%s: %v", operation, err)
+		}
+	}
+}
+
 func TestGrantInputIsChecked(t *testing.T) {
 	f := newService(t)
 	id := f.key()

@@ -111,7 +111,8 @@ func isExpired(m *store.Material, now time.Time) bool {
 // expire takes material away whose time is over. Only one process does it, as the
 // store's updates exclude each other.
 func (s *Service) expire(ctx context.Context, ref store.KeyRef) error {
-	ctx = context.WithoutCancel(ctx)
+	ctx, cancel := s.detached(ctx)
+	defer cancel()
 	return s.update(ctx, ref, func(tx store.Tx, key *store.Key) error {
 		now := s.config.Now()
 		if !materialExpired(key, now) {

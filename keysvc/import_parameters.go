@@ -119,7 +119,8 @@ func (c *call) makeWrappingKey(i store.Import, typ hsm.KeyType) ([]byte, error) 
 
 // dropImport destroys a wrapping key.
 func (s *Service) dropImport(ctx context.Context, i store.Import) error {
-	ctx = context.WithoutCancel(ctx)
+	ctx, cancel := s.detached(ctx)
+	defer cancel()
 	err := s.config.Token.DestroyKey(ctx, hsm.KeyID(i.Backing))
 	if err != nil && !hsm.IsKind(err, hsm.KindKeyNotFound) {
 		return fromToken(err)

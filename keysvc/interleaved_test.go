@@ -157,3 +157,31 @@ func TestKeyThatTheTokenMakesTooLateIsSwept(t *testing.T) {
 		t.Errorf("%+v, %v", out, err)
 	}
 }
+
+func TestKeyThatIsChangedWhileItIsMadeStaysChanged(t *testing.T) {
+	f, m := newMeddled(t)
+	m.onGenerate = func(hsm.KeyID) {
+		list, err := f.ListKeys(f.ctx(), nil)
+		f.must(list, err)
+		f.must(f.UpdateKeyDescription(f.ctx(), &kms.UpdateKeyDescriptionInput{KeyId: list.Keys[0].KeyId, Description: aws.String("changed")}))
+		f.must(f.ScheduleKeyDeletion(f.ctx(), &kms.ScheduleKeyDeletionInput{KeyId: list.Keys[0].KeyId}))
+	}
+	out, err := f.CreateKey(f.ctx(), nil)
+	f.must(out, err)
+	now := f.describe(*out.KeyMetadata.KeyId)
+	if now.KeyState != types.KeyStatePendingDeletion || *now.Description != "changed" || now.DeletionDate == nil {
+		t.Fatalf("%+v", now)
+	}
+	f.must(f.CancelKeyDeletion(f.ctx(), &kms.CancelKeyDeletionInput{KeyId: now.KeyId}))
+	f.must(f.EnableKey(f.ctx(), &kms.EnableKeyInput{KeyId: now.KeyId}))
+	f.decrypts(f.encrypt(*now.KeyId, "text", nil), "text", nil)
+}
+
+func TestKeyForImportsIsMadeAtOnce(t *testing.T) {
+	f := newService(t)
+	before := f.config.Store.Generation()
+	f.external(types.KeySpecSymmetricDefault, "")
+	if n := f.config.Store.Generation() - before; n != 1 {
+		t.Errorf("%d transactions, between which a crash leaves a key that nobody finishes", n)
+	}
+}

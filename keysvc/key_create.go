@@ -132,31 +132,26 @@ func (s *Service) newMaterial(number int) store.Material {
 // token has it, so that a crash leaves nothing that Sweep can't find.
 func (c *call) makeKey(key store.Key, extra func(store.Tx) error) (*keySnapshot, error) {
 	s := c.s
-	err := s.config.Store.Update(c.ctx, func(tx store.Tx) error {
-		if err := c.roomForKey(tx); err != nil {
-			return err
-		}
-		return tx.PutKey(c.ctx, key)
-	})
-	if err != nil {
-		return nil, err
-	}
 	if key.Origin == types.OriginTypeExternal {
 		key.State = types.KeyStatePendingImport
-	} else {
-		if err := s.generate(c.ctx, &key, key.Materials[0]); err != nil {
-			if hsm.IsKind(err, hsm.KindCanceled) {
-				return nil, err // the token may make it yet, and Sweep finds it
+		err := s.config.Store.Update(c.ctx, func(tx store.Tx) error {
+			if err := c.beginKey(tx, key); err != nil {
+				return err
 			}
-			return nil, errors.Join(err, s.discard(c.ctx, key.Ref()))
-		}
-		key.State, key.Materials[0].State = types.KeyStateEnabled, store.MaterialCurrent
+			return extra(tx)
+		})
+		return newSnapshot(key, 0), err
 	}
-	err = s.config.Store.Update(c.ctx, func(tx store.Tx) error {
-		if _, err := tx.Key(c.ctx, key.Scope, key.ID); err != nil {
-			return err
-		}
-		if err := tx.PutKey(c.ctx, key); err != nil {
+	if err := s.config.Store.Update(c.ctx, func(tx store.Tx) error { return c.beginKey(tx, key) }); err != nil {
+		return nil, err
+	}
+	if err := s.generate(c.ctx, &key, key.Materials[0]); hsm.IsKind(err, hsm.KindCanceled) {
+		return nil, err // the token may make it yet, and Sweep finds it
+	} else if err != nil {
+		return nil, errors.Join(err, s.discard(c.ctx, key.Ref()))
+	}
+	err := s.config.Store.Update(c.ctx, func(tx store.Tx) error {
+		if err := c.finishKey(tx, &key); err != nil {
 			return err
 		}
 		return extra(tx)
@@ -165,6 +160,28 @@ func (c *call) makeKey(key store.Key, extra func(store.Tx) error) (*keySnapshot,
 		return nil, errors.Join(err, s.discard(c.ctx, key.Ref()))
 	}
 	return newSnapshot(key, 0), nil
+}
+
+func (c *call) beginKey(tx store.Tx, key store.Key) error {
+	if err := c.roomForKey(tx); err != nil {
+		return err
+	}
+	return tx.PutKey(c.ctx, key)
+}
+
+// finishKey makes a key usable whose backing key is made. What was changed of it
+// meanwhile, such as that it is to be deleted, stays.
+func (c *call) finishKey(tx store.Tx, key *store.Key) error {
+	now, err := tx.Key(c.ctx, key.Scope, key.ID)
+	if err != nil {
+		return err
+	}
+	if now.State == types.KeyStateCreating {
+		now.State = types.KeyStateEnabled
+	}
+	now.Materials[0].State = store.MaterialCurrent
+	*key = now
+	return tx.PutKey(c.ctx, now)
 }
 
 // generate makes a backing key of the type that the key's spec asks for.
@@ -193,7 +210,8 @@ func (s *Service) generate(ctx context.Context, key *store.Key, m store.Material
 
 // discard removes a key that was never finished.
 func (s *Service) discard(ctx context.Context, ref store.KeyRef) error {
-	ctx = context.WithoutCancel(ctx)
+	ctx, cancel := s.detached(ctx)
+	defer cancel()
 	return s.config.Store.Update(ctx, func(tx store.Tx) error {
 		key, err := tx.Key(ctx, ref.Scope, ref.ID)
 		if err != nil || key.State != types.KeyStateCreating {

@@ -88,7 +88,8 @@ func deletionDue(key *store.Key, now time.Time) bool {
 // token, its record, and everything that hangs on it. Only one process does it,
 // as the store's updates exclude each other; after a crash it is done again.
 func (s *Service) destroy(ctx context.Context, ref store.KeyRef) error {
-	ctx = context.WithoutCancel(ctx)
+	ctx, cancel := s.detached(ctx)
+	defer cancel()
 	err := s.config.Store.Update(ctx, func(tx store.Tx) error {
 		key, err := tx.Key(ctx, ref.Scope, ref.ID)
 		if errors.Is(err, store.ErrNotFound) || err == nil && !deletionDue(&key, s.config.Now()) {

@@ -36,5 +36,7 @@ func (s *Service) openSecret(ctx context.Context, ks *store.KeyStore) ([]byte, e
 
 // destroySecret destroys the key that the secret is wrapped by.
 func (s *Service) destroySecret(ctx context.Context, ks *store.KeyStore) error {
-	return s.destroyMaterials(context.WithoutCancel(ctx), []store.Material{{Backing: ks.Backing}})
+	ctx, cancel := s.detached(ctx)
+	defer cancel()
+	return s.destroyMaterials(ctx, []store.Material{{Backing: ks.Backing}})
 }

@@ -218,6 +218,11 @@ func TestManagedKeyIsMadeOnFirstUseAndCannotBeManaged(t *testing.T) {
 		t.Fatalf("%+v, %v", out, err)
 	}
 	const alias = "alias/aws/kmsfs"
+	_, err := f.Encrypt(as(f.ctx(), userARN), &kms.EncryptInput{KeyId: aws.String(alias), Plaintext: []byte("x")})
+	wantError(t, err, "AccessDeniedException", "*")
+	if out, err := f.ListKeys(f.ctx(), nil); err != nil || len(out.Keys) != 0 {
+		t.Fatalf("made for a stranger: %+v, %v", out, err)
+	}
 	made, err := f.GenerateDataKey(f.ctx(), &kms.GenerateDataKeyInput{KeyId: aws.String(alias), KeySpec: types.DataKeySpecAes256})
 	f.must(made, err)
 	m := f.describe("arn:aws:kms:" + testRegion + ":" + testAccount + ":" + alias)
@@ -321,6 +326,31 @@ func TestTokenFailureIsAFaultAndLeavesNoKey(t *testing.T) {
 		t.Errorf("%+v, %v", out, err)
 	}
 	f.decrypts(blob, "x", nil)
+}
+
+// hanging is the real token, which doesn't answer when it is to destroy a key.
+type hanging struct{ hsm.Token }
+
+func (hanging) DestroyKey(ctx context.Context, _ hsm.KeyID) error {
+	<-ctx.Done()
+	return &hsm.Error{Op: "DestroyKey", Kind: hsm.KindCanceled, Err: ctx.Err()}
+}
+
+func TestTokenThatHangsHoldsTheStoreForALimitedTime(t *testing.T) {
+	f := openService(t, t.TempDir(), &clock{}, hanging{token})
+	f.patience = 20 * time.Millisecond
+	id := f.key()
+	f.must(f.ScheduleKeyDeletion(f.ctx(), &kms.ScheduleKeyDeletionInput{KeyId: &id, PendingWindowInDays: aws.Int32(7)}))
+	f.clock.advance(7 * day)
+	if err := f.Sweep(f.ctx()); err == nil {
+		t.Error("no error")
+	}
+	other := openService(t, f.dir, f.clock, token)
+	other.key()
+	f.must(nil, other.Sweep(f.ctx()))
+	if n := other.serviceEvents("DeleteKey"); n != 1 {
+		t.Errorf("%d deletions", n)
+	}
 }
 
 // failing is the real token with failures put in front of it.

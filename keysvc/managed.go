@@ -15,11 +15,15 @@ import (
 var managedAliases = []string{"alias/aws/kmsfs"}
 
 // managedKey makes the key of a managed alias that isn't in the store yet and
-// returns its id. For other aliases it returns notFound.
+// returns its id. For other aliases it returns notFound. Who needs a grant can't have
+// one on a key that isn't there.
 func (c *call) managedKey(alias string, notFound error) (string, error) {
 	var e *Error
 	if !errors.As(notFound, &e) || e.Kind != KindNotFound || !slices.Contains(managedAliases, alias) {
 		return "", notFound
+	}
+	if !c.owns(c.scope.Account) {
+		return "", c.denied(c.op.name, arn(c.scope, alias), "no identity-based policy allows")
 	}
 	key := c.newKey(types.KeyManagerTypeAws)
 	key.Description = "Default key of kmsfs volumes that name no key of their own"

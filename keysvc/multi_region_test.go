@@ -158,9 +158,14 @@ func TestPrimaryIsDeletedAfterItsReplicasAndMaterialWithTheLast(t *testing.T) {
 	f := newService(t)
 	id := f.replicated()
 	blob, backing := f.encrypt(id, "text", nil), f.backings(id)[0]
+	f.must(f.EnableKeyRotation(f.ctx(), &kms.EnableKeyRotationInput{KeyId: &id}))
 	out, err := f.ScheduleKeyDeletion(f.ctx(), &kms.ScheduleKeyDeletionInput{KeyId: &id, PendingWindowInDays: aws.Int32(7)})
 	if err != nil || out.KeyState != types.KeyStatePendingReplicaDeletion || out.DeletionDate != nil {
 		t.Fatalf("%+v, %v", out, err)
+	}
+	status, err := f.GetKeyRotationStatus(f.ctx(), &kms.GetKeyRotationStatusInput{KeyId: &id})
+	if err != nil || status.KeyRotationEnabled {
+		t.Errorf("%+v, %v", status, err)
 	}
 	f.clock.advance(8 * day)
 	f.must(nil, f.Sweep(f.ctx()))

@@ -233,7 +233,8 @@ func (s *Service) giveUp(ctx context.Context, ref store.KeyRef, backing store.Ba
 
 // dropMaterial removes material whose rotation or import has failed.
 func (s *Service) dropMaterial(ctx context.Context, ref store.KeyRef, backing store.BackingID) error {
-	ctx = context.WithoutCancel(ctx)
+	ctx, cancel := s.detached(ctx)
+	defer cancel()
 	return s.update(ctx, ref, func(_ store.Tx, key *store.Key) error {
 		kept := key.Materials[:0]
 		for _, m := range key.Materials {

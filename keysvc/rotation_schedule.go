@@ -87,7 +87,7 @@ func (c *call) getKeyRotationStatus(in *kms.GetKeyRotationStatusInput) (*kms.Get
 		return nil, err
 	}
 	out := &kms.GetKeyRotationStatusOutput{KeyId: aws.String(k.arn)}
-	if k.RotationPeriodDays > 0 && k.State != types.KeyStatePendingDeletion {
+	if k.RotationPeriodDays > 0 && stateColumn(k.State) != deletionColumn {
 		out.KeyRotationEnabled = true
 		out.RotationPeriodInDays = aws.Int32(k.RotationPeriodDays)
 		out.NextRotationDate = aws.Time(k.NextRotation)

@@ -37,6 +37,7 @@ type Service struct {
 	connections connections
 	uses        unsavedUses
 	shapes      shape.Table
+	patience    time.Duration // tokenPatience but in tests
 }
 
 var (
@@ -67,7 +68,7 @@ func New(_ context.Context, config Config) (*Service, error) {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
 	config.Quotas = config.Quotas.orAWS()
-	return &Service{config: config, cache: newKeyCache(config.Token)}, nil
+	return &Service{config: config, cache: newKeyCache(config.Token), patience: tokenPatience}, nil
 }
 
 // Close stores when keys were last used and drops what the Service has cached and
