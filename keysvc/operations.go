@@ -102,6 +102,8 @@ var (
 	opGetPublicKey              = &operation{name: "GetPublicKey", aliases: true, managed: true, states: whenUsable}
 	opGenerateMac               = cryptographic("GenerateMac")
 	opVerifyMac                 = cryptographic("VerifyMac")
+	opEncapsulate               = cryptographic("Encapsulate")
+	opDecapsulate               = cryptographic("Decapsulate")
 	opDeriveSharedSecret        = cryptographic("DeriveSharedSecret")
 	opGenerateDataKeyPair       = cryptographic("GenerateDataKeyPair")
 	opGenerateKeyPairHidden     = cryptographic("GenerateDataKeyPairWithoutPlaintext")
