@@ -3,6 +3,7 @@ package keysvc
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/kmsfs/kmsfs/hsm"
 	"github.com/kmsfs/kmsfs/keysvc/store"
@@ -11,9 +12,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 )
 
+// connectPatience is how long ConnectCustomKeyStore waits for what comes of it.
+const connectPatience = 3 * time.Second
+
 // ConnectCustomKeyStore connects a key store, so that its keys can be used. As at
 // AWS, a connection that fails is no error of the call: the key store's state is
-// FAILED then, with the reason. Unlike there, the call returns when that is known.
+// FAILED then, with the reason. Unlike there, the call usually returns when that is
+// known; one that takes longer goes on behind it, and the state is CONNECTING.
 func (s *Service) ConnectCustomKeyStore(ctx context.Context, in *kms.ConnectCustomKeyStoreInput, _ ...func(*kms.Options)) (*kms.ConnectCustomKeyStoreOutput, error) {
 	return serve(s, ctx, opConnectKeyStore, in, (*call).connectKeyStore)
 }
@@ -27,19 +32,50 @@ func (c *call) connectKeyStore(in *kms.ConnectCustomKeyStoreInput) (*kms.Connect
 	if err != nil || ks.Connected() {
 		return &kms.ConnectCustomKeyStoreOutput{}, err
 	}
-	state, code := types.ConnectionStateTypeConnected, types.ConnectionErrorCodeType("")
-	if err := c.connect(&ks); err != nil {
-		state, code = types.ConnectionStateTypeFailed, connectionErrorCode(err)
-		c.s.config.Logger.Warn("a custom key store can't be connected", "keyStore", ks.ID, "code", code, "error", err)
+	select {
+	case err = <-c.connectBehind(ks):
+	case <-time.After(c.s.connectPatience):
+	case <-c.ctx.Done():
+		err = c.ctx.Err()
 	}
-	// The state CONNECTING doesn't outlive a caller that gives up.
-	_, err = c.changeKeyStore(context.WithoutCancel(c.ctx), ks.ID, func(_ store.Tx, now *store.KeyStore) error {
+	return &kms.ConnectCustomKeyStoreOutput{}, err
+}
+
+// connectBehind connects a key store that is CONNECTING, whether or not the caller
+// waits for it. Close waits.
+func (c *call) connectBehind(ks store.KeyStore) <-chan error {
+	c.requestID() // the proxy is told the same as the record
+	behind := *c  // which is the goroutine's own
+	behind.ctx = context.WithoutCancel(c.ctx)
+	done := make(chan error, 1)
+	c.s.connections.ending.Go(func() { done <- behind.finishConnecting(&ks) })
+	return done
+}
+
+// finishConnecting tries the connection and stores what comes of it, unless somebody
+// has begun anew. A process that ends leaves the key store CONNECTING, which is begun
+// anew too.
+func (c *call) finishConnecting(ks *store.KeyStore) error {
+	log := c.s.config.Logger
+	state, code := types.ConnectionStateTypeConnected, types.ConnectionErrorCodeType("")
+	err := c.connect(ks)
+	if hsm.IsKind(err, hsm.KindClosed) {
+		return nil
+	}
+	if err != nil {
+		state, code = types.ConnectionStateTypeFailed, connectionErrorCode(err)
+		log.Warn("a custom key store can't be connected", "keyStore", ks.ID, "code", code, "error", err)
+	}
+	_, err = c.changeKeyStore(c.ctx, ks.ID, func(_ store.Tx, now *store.KeyStore) error {
 		if now.Revision == ks.Revision && now.State == types.ConnectionStateTypeConnecting {
 			now.State, now.ErrorCode = state, code
 		}
 		return nil
 	})
-	return &kms.ConnectCustomKeyStoreOutput{}, err
+	if err != nil {
+		log.Error("what came of connecting a custom key store can't be stored", "keyStore", ks.ID, "state", state, "error", err)
+	}
+	return err
 }
 
 // beginConnecting makes a key store CONNECTING, also one that a crashed process has

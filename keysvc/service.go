@@ -37,7 +37,8 @@ type Service struct {
 	connections connections
 	uses        unsavedUses
 	shapes      shape.Table
-	patience    time.Duration // tokenPatience but in tests
+
+	patience, connectPatience time.Duration // the constants of these names but in tests
 }
 
 var (
@@ -68,7 +69,7 @@ func New(_ context.Context, config Config) (*Service, error) {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
 	config.Quotas = config.Quotas.orAWS()
-	return &Service{config: config, cache: newKeyCache(config.Token), patience: tokenPatience}, nil
+	return &Service{config: config, cache: newKeyCache(config.Token), patience: tokenPatience, connectPatience: connectPatience}, nil
 }
 
 // Close stores when keys were last used and drops what the Service has cached and
