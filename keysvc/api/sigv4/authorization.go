@@ -2,106 +2,134 @@ package sigv4
 
 import (
 	"encoding/hex"
-	"slices"
 	"strings"
 )
 
 const algorithm = "AWS4-HMAC-SHA256"
 
-// authorization is a parsed Authorization header.
+// authorization is a parsed Authorization header. Its texts are parts of the
+// header's.
 type authorization struct {
 	accessKeyID string
+	scope       string // date/region/service/terminator
 	date        string // yyyymmdd
 	region      string
 	service     string
 	terminator  string
-	signed      []string // names of headers: lower case, sorted, each once
-	signature   []byte   // 32 bytes
-}
-
-// scope is the credential scope.
-func (a *authorization) scope() string {
-	return strings.Join([]string{a.date, a.region, a.service, a.terminator}, "/")
+	signed      string // names of headers: lower case, sorted, each once, separated by ;
+	signature   [32]byte
 }
 
 // parseAuthorization reads the value of an Authorization header.
-func parseAuthorization(value string) (*authorization, error) {
+func parseAuthorization(value string) (a authorization, err error) {
 	rest, ok := strings.CutPrefix(value, algorithm)
 	if !ok || rest != "" && rest[0] != ' ' {
-		return nil, refuse(KindIncomplete, "Authorization header requires the algorithm %s.", algorithm)
+		return a, refuse(KindIncomplete, "Authorization header requires the algorithm %s.", algorithm)
 	}
-	parts, err := splitParameters(rest)
+	p, err := splitParameters(rest)
 	if err != nil {
-		return nil, err
+		return a, err
 	}
-	a := &authorization{}
-	if err := a.setCredential(parts["Credential"]); err != nil {
-		return nil, err
+	if err := a.setCredential(p.credential); err != nil {
+		return a, err
 	}
-	if err := a.setSigned(parts["SignedHeaders"]); err != nil {
-		return nil, err
+	if err := a.setSigned(p.signedHeaders); err != nil {
+		return a, err
 	}
-	return a, a.setSignature(parts["Signature"])
+	return a, a.setSignature(p.signature)
 }
+
+// parameters are those of an Authorization header; "" is one that isn't there.
+type parameters struct{ credential, signedHeaders, signature string }
 
 // splitParameters reads "name=value, name=value". Each of the three parameters
 // must be there once, and no others.
-func splitParameters(text string) (map[string]string, error) {
-	parts := make(map[string]string, 3)
+func splitParameters(text string) (p parameters, err error) {
 	for part := range strings.SplitSeq(text, ",") {
 		name, value, _ := strings.Cut(strings.Trim(part, " "), "=")
-		if _, twice := parts[name]; twice {
-			return nil, refuse(KindIncomplete, "Authorization header has a parameter twice.")
+		target := p.named(name)
+		switch {
+		case target == nil:
+			return p, refuse(KindIncomplete, "Authorization header has an unknown parameter; it needs 'Credential', 'SignedHeaders' and 'Signature'.")
+		case *target != "":
+			return p, refuse(KindIncomplete, "Authorization header has the parameter '%s' twice.", name)
 		}
-		parts[name] = value
+		*target = value
 	}
-	for _, name := range []string{"Credential", "SignedHeaders", "Signature"} {
-		if parts[name] == "" {
-			return nil, refuse(KindIncomplete, "Authorization header requires '%s' parameter.", name)
+	for _, name := range [...]string{"Credential", "SignedHeaders", "Signature"} {
+		if *p.named(name) == "" {
+			return p, refuse(KindIncomplete, "Authorization header requires '%s' parameter.", name)
 		}
 	}
-	if len(parts) != 3 {
-		return nil, refuse(KindIncomplete, "Authorization header has an unknown parameter.")
+	return p, nil
+}
+
+// named is where a parameter goes; nil if there is none of that name.
+func (p *parameters) named(name string) *string {
+	switch name {
+	case "Credential":
+		return &p.credential
+	case "SignedHeaders":
+		return &p.signedHeaders
+	case "Signature":
+		return &p.signature
 	}
-	return parts, nil
+	return nil
 }
 
 func (a *authorization) setCredential(text string) error {
-	fields := strings.Split(text, "/")
-	if len(fields) != 5 || slices.Contains(fields, "") {
+	var fields [5]string
+	n := 0
+	for field := range strings.SplitSeq(text, "/") {
+		if n < len(fields) {
+			fields[n] = field
+		}
+		if n++; field == "" {
+			n = len(fields) + 1
+		}
+	}
+	if n != len(fields) {
 		return refuse(KindIncomplete, "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term.")
 	}
 	a.accessKeyID, a.date, a.region, a.service, a.terminator = fields[0], fields[1], fields[2], fields[3], fields[4]
+	a.scope = text[len(a.accessKeyID)+1:]
 	return nil
 }
 
 // setSigned demands the one canonical form, so that a header can't be named in
 // two ways.
 func (a *authorization) setSigned(text string) error {
-	a.signed = strings.Split(text, ";")
-	for i, name := range a.signed {
-		if name == "" || name != strings.ToLower(name) || i > 0 && a.signed[i-1] >= name {
+	before := ""
+	for name := range strings.SplitSeq(text, ";") {
+		if name <= before || name != strings.ToLower(name) {
 			return refuse(KindIncomplete, "SignedHeaders must be lower-case names in order, each once.")
 		}
+		before = name
 	}
+	a.signed = text
 	return nil
 }
 
-// mustSign demands that a signature covers some headers.
-func (a *authorization) mustSign(names ...string) error {
-	for _, name := range names {
-		if !slices.Contains(a.signed, name) {
-			return refuse(KindInvalid, "'%s' must be a signed header.", name)
+// mustSign demands that a signature covers a header.
+func (a *authorization) mustSign(name string) error {
+	for signed := range strings.SplitSeq(a.signed, ";") {
+		if signed == name {
+			return nil
 		}
 	}
-	return nil
+	return refuse(KindInvalid, "'%s' must be a signed header.", name)
 }
 
 func (a *authorization) setSignature(text string) error {
-	signature, err := hex.DecodeString(text)
-	if err != nil || len(signature) != 32 || text != strings.ToLower(text) {
-		return refuse(KindIncomplete, "Signature must be 64 lower-case hexadecimal digits.")
+	if len(text) != hex.EncodedLen(len(a.signature)) || text != strings.ToLower(text) {
+		return errSignatureForm()
 	}
-	a.signature = signature
+	if _, err := hex.Decode(a.signature[:], []byte(text)); err != nil {
+		return errSignatureForm()
+	}
 	return nil
+}
+
+func errSignatureForm() *Error {
+	return refuse(KindIncomplete, "Signature must be 64 lower-case hexadecimal digits.")
 }

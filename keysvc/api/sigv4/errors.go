@@ -48,3 +48,6 @@ func refuse(kind Kind, format string, args ...any) *Error {
 func UnknownKey() *Error {
 	return refuse(KindToken, "The security token included in the request is invalid.")
 }
+
+// shown is as much of a client's text as a message repeats.
+func shown(text string) string { return text[:min(len(text), 64)] }

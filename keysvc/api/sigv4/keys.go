@@ -3,6 +3,7 @@ package sigv4
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+	"hash"
 	"sync"
 )
 
@@ -10,11 +11,11 @@ import (
 const maxKeys = 1024
 
 // Keys keeps the signing keys that were derived from secrets: one for each
-// secret, day and region. The zero value is ready, and any number of goroutines
-// may use it.
+// secret, day and region that a good signature was made for. The zero value is
+// ready, and any number of goroutines may use it.
 type Keys struct {
 	mu      sync.RWMutex // guards derived
-	derived map[keyScope][sha256.Size]byte
+	derived map[keyScope]*signingKey
 }
 
 type keyScope struct {
@@ -22,33 +23,44 @@ type keyScope struct {
 	date, region, service, terminator string
 }
 
-// sign signs a text with the key of a secret for an authorization's scope.
-func (k *Keys) sign(secret Secret, a *authorization, text string) []byte {
-	id := keyScope{secret, a.date, a.region, a.service, a.terminator}
-	k.mu.RLock()
-	key, known := k.derived[id]
-	k.mu.RUnlock()
-	if !known {
-		key = derive(id)
-		k.keep(id, key)
-	}
-	mac := hmac.New(sha256.New, key[:])
-	mac.Write([]byte(text))
-	return mac.Sum(nil)
+// signingKey signs texts of one scope. Any number of goroutines may use it.
+type signingKey struct {
+	macs sync.Pool // of hash.Hash: HMACs with the key, as keying one costs as much as using it
 }
 
-func (k *Keys) keep(id keyScope, key [sha256.Size]byte) {
+// find returns a scope's key, and whether it was kept.
+func (k *Keys) find(id *keyScope) (key *signingKey, kept bool) {
+	k.mu.RLock()
+	key = k.derived[*id]
+	k.mu.RUnlock()
+	if key != nil {
+		return key, true
+	}
+	return derive(id), false
+}
+
+// keep keeps a key that a good signature was made with: others could be asked
+// for in any number, as regions are the client's words.
+func (k *Keys) keep(id keyScope, key *signingKey) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.derived == nil || len(k.derived) >= maxKeys {
-		clear(k.derived)
-		k.derived = make(map[keyScope][sha256.Size]byte)
+		k.derived = make(map[keyScope]*signingKey)
 	}
 	k.derived[id] = key
 }
 
+// sign appends the signature of a text.
+func (k *signingKey) sign(to, text []byte) []byte {
+	mac := k.macs.Get().(hash.Hash)
+	defer k.macs.Put(mac)
+	mac.Reset()
+	mac.Write(text)
+	return mac.Sum(to)
+}
+
 // derive makes the day's key of a secret.
-func derive(id keyScope) [sha256.Size]byte {
+func derive(id *keyScope) *signingKey {
 	key := []byte("AWS4" + string(id.secret))
 	for _, part := range []string{id.date, id.region, id.service, id.terminator} {
 		mac := hmac.New(sha256.New, key)
@@ -56,5 +68,5 @@ func derive(id keyScope) [sha256.Size]byte {
 		clear(key)
 		key = mac.Sum(nil)
 	}
-	return [sha256.Size]byte(key)
+	return &signingKey{sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}}
 }

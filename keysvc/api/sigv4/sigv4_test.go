@@ -258,28 +258,125 @@ func FuzzParse(f *testing.F) {
 }
 
 func TestDerivedKeysAreOfOneSecretDayAndRegion(t *testing.T) {
-	var keys Keys
-	first := keys.sign("secret", &authorization{date: "20260101", region: "us-east-1", service: "kms", terminator: "aws4_request"}, "text")
-	seen := map[string]bool{string(first): true}
-	for _, c := range []struct {
-		secret Secret
-		a      authorization
-	}{
-		{"secret2", authorization{date: "20260101", region: "us-east-1", service: "kms", terminator: "aws4_request"}},
-		{"secret", authorization{date: "20260102", region: "us-east-1", service: "kms", terminator: "aws4_request"}},
-		{"secret", authorization{date: "20260101", region: "us-east-2", service: "kms", terminator: "aws4_request"}},
-		{"secret", authorization{date: "20260101", region: "us-east-1", service: "sts", terminator: "aws4_request"}},
+	seen := map[string]bool{}
+	for _, id := range []keyScope{
+		{"secret", "20260101", "us-east-1", "kms", "aws4_request"}, {"secret2", "20260101", "us-east-1", "kms", "aws4_request"},
+		{"secret", "20260102", "us-east-1", "kms", "aws4_request"}, {"secret", "20260101", "us-east-2", "kms", "aws4_request"},
+		{"secret", "20260101", "us-east-1", "sts", "aws4_request"},
 	} {
-		got := keys.sign(c.secret, &c.a, "text")
-		if again := keys.sign(c.secret, &c.a, "text"); !bytes.Equal(got, again) || seen[string(got)] {
-			t.Errorf("%+v", c)
+		key := derive(&id)
+		got := key.sign(nil, []byte("text"))
+		if again := key.sign(nil, []byte("text")); !bytes.Equal(got, again) || seen[string(got)] {
+			t.Errorf("%+v", id)
 		}
 		seen[string(got)] = true
 	}
+}
+
+// Regions are the client's words: without the secret nobody fills the memory
+// with them, and with it nobody beyond a limit.
+func TestOnlyKeysOfGoodSignaturesAreKeptAndNotTooMany(t *testing.T) {
+	var keys Keys
+	signed, err := Parse(botocoreRequest(t), "kms", signedAt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed.auth.region = "eu-central-2"
+	if err := signed.Verify(&keys, secret, []byte(botocoreBody)); err == nil || len(keys.derived) != 0 {
+		t.Errorf("%v, %d keys are kept after a wrong signature", err, len(keys.derived))
+	}
+	signed.auth.region = "eu-central-1"
+	if err := signed.Verify(&keys, secret, []byte(botocoreBody)); err != nil || len(keys.derived) != 1 {
+		t.Errorf("%v, %d keys are kept after a good one", err, len(keys.derived))
+	}
 	for i := range 2 * maxKeys {
-		keys.sign(Secret(strings.Repeat("x", i)), &authorization{}, "text")
+		keys.keep(keyScope{region: strings.Repeat("x", i)}, nil)
 	}
 	if len(keys.derived) > maxKeys {
 		t.Errorf("%d keys are kept", len(keys.derived))
+	}
+}
+
+// What a message repeats of a request is short, however long the request is.
+func TestMessagesRepeatLittleOfARequest(t *testing.T) {
+	long := strings.Repeat("x", 8000)
+	for name, change := range map[string]func(*http.Request){
+		"date": func(r *http.Request) { r.Header.Set("X-Amz-Date", long) },
+		"terminator": func(r *http.Request) {
+			r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"), "aws4_request", long, 1))
+		},
+		"day": func(r *http.Request) {
+			r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"), "/20260102/", "/"+long+"/", 1))
+		},
+		"signed header": func(r *http.Request) {
+			r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"), "x-amz-target,", "x-amz-target;"+long+",", 1))
+		},
+		"parameter": func(r *http.Request) { r.Header.Set("Authorization", algorithm+" "+long+"=a") },
+	} {
+		r := botocoreRequest(t)
+		change(r)
+		if err := verify(r, signedAt); err == nil || len(err.Error()) > 400 {
+			t.Errorf("%s: %.500v", name, err)
+		}
+	}
+}
+
+func TestRefusalsSayWhatIsWrong(t *testing.T) {
+	set := func(name, value string) func(*http.Request) {
+		return func(r *http.Request) { r.Header.Set(name, value) }
+	}
+	for _, c := range []struct {
+		name   string
+		change func(*http.Request)
+		want   string
+	}{
+		{"presigned", func(r *http.Request) {
+			r.Header.Del("Authorization")
+			r.URL.RawQuery = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=ab"
+		}, "Presigned requests are not accepted"},
+		{"another query", func(r *http.Request) { r.Header.Del("Authorization"); r.URL.RawQuery = "a=b" }, "Missing Authentication Token"},
+		{"no time", func(r *http.Request) { r.Header.Del("X-Amz-Date") }, "requires existence of a 'X-Amz-Date' header"},
+		{"another time header", func(r *http.Request) {
+			r.Header.Del("X-Amz-Date")
+			r.Header.Set("Date", "Fri, 02 Jan 2026 03:04:05 GMT")
+		}, "requires existence of a 'X-Amz-Date' header"},
+		{"unsigned body", set("X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD"), "unsigned and chunked payloads are not accepted"},
+		{"chunks", set("X-Amz-Content-Sha256", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"), "unsigned and chunked payloads are not accepted"},
+		{"another body", set("X-Amz-Content-Sha256", strings.Repeat("0", 64)), "does not match what was computed"},
+		{"a second hash", func(r *http.Request) {
+			r.Header["X-Amz-Content-Sha256"] = []string{bodyHash(botocoreBody), strings.Repeat("0", 64)}
+		}, "does not match what was computed"},
+		{"one more element", func(r *http.Request) {
+			r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"), "/kms/", "/kms/kms/", 1))
+		}, "exactly 5 slash-delimited elements"},
+		{"an empty element", func(r *http.Request) {
+			r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"), "/kms/", "//", 1))
+		}, "exactly 5 slash-delimited elements"},
+	} {
+		r := botocoreRequest(t)
+		c.change(r)
+		if err := verify(r, signedAt); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
+
+func bodyHash(body string) string {
+	sum := sha256.Sum256([]byte(body))
+	return hex.EncodeToString(sum[:])
+}
+
+func BenchmarkVerify(b *testing.B) {
+	r, body := botocoreRequest(b), []byte(botocoreBody)
+	var keys Keys
+	b.ReportAllocs()
+	for b.Loop() {
+		signed, err := Parse(r, "kms", signedAt)
+		if err == nil {
+			err = signed.Verify(&keys, secret, body)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
 	}
 }
