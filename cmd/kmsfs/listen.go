@@ -1,24 +1,29 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"net"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kmsfs/kmsfs/keysvc/api"
 )
 
 // endpoint is a listener and the URL that clients use.
 type endpoint struct {
-	net.Listener
+	api.Listener
 	url string
 }
 
 // wantsTCP reports whether an address is served beside, or instead of, a socket.
 func (f *serveFlags) wantsTCP() bool { return f.socket == "" || f.listenIsExplicit }
 
-// checkAddress refuses to send plaintext data keys over a network.
+// checkAddress finds the address of --listen and refuses to send plaintext data
+// keys over a network.
 func (f *serveFlags) checkAddress(encrypted bool) error {
 	if !f.wantsTCP() {
 		if encrypted {
@@ -34,6 +39,15 @@ func (f *serveFlags) checkAddress(encrypted bool) error {
 		return failf(exitUsage, "add --tls, or --tls-cert and --tls-key; or listen on 127.0.0.1",
 			"without TLS the key service is served on loopback addresses only, not on %s", f.listen)
 	}
+	f.address = addr
+	return nil
+}
+
+// checkConnections refuses limits that nobody could connect under.
+func (f *serveFlags) checkConnections() error {
+	if f.connections.All < 1 || f.connections.PerClient < 1 {
+		return usagef("--max-connections and --max-connections-per-client take a number from 1")
+	}
 	return nil
 }
 
@@ -41,22 +55,22 @@ func (f *serveFlags) checkAddress(encrypted bool) error {
 func (f *serveFlags) open(config *tls.Config) ([]endpoint, error) {
 	var all []endpoint
 	if f.wantsTCP() {
-		l, err := net.Listen("tcp", f.listen)
+		l, err := net.ListenTCP("tcp", f.address)
 		if err != nil {
 			return nil, listenError(err)
 		}
-		url := "http://" + l.Addr().String()
+		scheme := "http://"
 		if config != nil {
-			l, url = tls.NewListener(l, config), "https://"+l.Addr().String()
+			scheme = "https://"
 		}
-		all = append(all, endpoint{l, url})
+		all = append(all, endpoint{api.Listener{Listener: l, TLS: config}, scheme + l.Addr().String()})
 	}
 	if f.socket != "" {
 		l, err := listenSocket(f.socket)
 		if err != nil {
 			return nil, errors.Join(listenError(err), closeAll(all))
 		}
-		all = append(all, endpoint{l, "unix:" + f.socket})
+		all = append(all, endpoint{api.Listener{Listener: l}, "unix:" + f.socket})
 	}
 	return all, nil
 }
@@ -83,8 +97,16 @@ func listenSocket(path string) (net.Listener, error) {
 			}
 		}
 	}
-	defer unix.Umask(unix.Umask(0o177))
-	return net.Listen("unix", path)
+	owner := net.ListenConfig{Control: onlyForOwner}
+	return owner.Listen(context.Background(), "unix", path)
+}
+
+// onlyForOwner sets the mode that binding a socket gives its file. The umask, which
+// does the same, is that of every goroutine.
+func onlyForOwner(_, _ string, c syscall.RawConn) error {
+	var mode error
+	err := c.Control(func(fd uintptr) { mode = unix.Fchmod(int(fd), 0o600) })
+	return errors.Join(err, mode)
 }
 
 func listenError(err error) error {

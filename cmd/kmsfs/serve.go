@@ -41,6 +41,7 @@ type serveFlags struct {
 	connections      api.ConnectionLimits
 	first            firstUse
 	listenIsExplicit bool
+	address          *net.TCPAddr // of listen, looked up once: a name could mean another address the next time
 }
 
 func newServeCommand(a *app) *cobra.Command {
@@ -64,7 +65,7 @@ func newServeCommand(a *app) *cobra.Command {
 	c.Flags().StringVar(&f.metrics, "metrics-listen", "", "serve Prometheus metrics over HTTP at this address, path /metrics")
 	c.Flags().StringVar(&f.throttle, "throttle", "off", "limit request rates: off, aws (AWS's quotas), or a file of JSON; see docs/cli.md")
 	c.Flags().IntVar(&f.connections.All, "max-connections", 1024, "connections that may be open at once")
-	c.Flags().IntVar(&f.connections.PerClient, "max-connections-per-client", 256, "those of one IP address")
+	c.Flags().IntVar(&f.connections.PerClient, "max-connections-per-client", 256, "those of one IPv4 address or IPv6 /64 network")
 	addFirstUseFlags(c, &f.first)
 	return c
 }
@@ -80,6 +81,9 @@ func (a *app) serve(ctx context.Context, f *serveFlags) error {
 		return err
 	}
 	if err := f.checkAddress(f.tls.wanted()); err != nil {
+		return err
+	}
+	if err := f.checkConnections(); err != nil {
 		return err
 	}
 	if err := harden(); err != nil {
@@ -126,10 +130,10 @@ func (a *app) serveKeys(ctx context.Context, f *serveFlags, files *certs.Files, 
 
 // answer serves on the listeners, which it closes.
 func (a *app) answer(ctx context.Context, server *api.Server, listeners []endpoint) error {
-	var open []net.Listener
+	var open []api.Listener
 	for _, l := range listeners {
 		a.ui.Line("%s", l.url)
-		open = append(open, l)
+		open = append(open, l.Listener)
 	}
 	return server.Serve(ctx, open...)
 }
@@ -166,7 +170,8 @@ func serveMetrics(address string, counters *metrics.Metrics, log *slog.Logger) (
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", counters.Handler())
-	server := &http.Server{Handler: mux, ReadTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10}
+	server := &http.Server{Handler: mux, ReadTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
 	log.Info("metrics", "url", "http://"+l.Addr().String()+"/metrics")
 	go func() { _ = server.Serve(l) }() // ends with stop
 	return func() { _ = server.Close() }, nil

@@ -18,6 +18,7 @@ var (
 	errUnknownOperation = &refusal{http.StatusBadRequest, "UnknownOperationException", ""}
 	errNotFound         = &refusal{http.StatusNotFound, "UnknownOperationException", ""}
 	errTooLarge         = &refusal{http.StatusRequestEntityTooLarge, "RequestEntityTooLargeException", "The request is longer than " + strconv.Itoa(MaxBody) + " bytes."}
+	errSlow             = &refusal{http.StatusRequestTimeout, "RequestTimeoutException", "The request's body took longer than " + readTime.String() + "."}
 	errThrottled        = &refusal{http.StatusBadRequest, "ThrottlingException", "You have exceeded the rate at which you may call KMS. Reduce the frequency of your calls."}
 	errSerialization    = &refusal{http.StatusBadRequest, "SerializationException", ""}
 	errScope            = &refusal{http.StatusBadRequest, "InvalidSignatureException", "Credential should be scoped to a valid region."}
@@ -69,15 +70,31 @@ func (r *refusal) body() []byte {
 }
 
 // answer writes status and body. A client that is gone gets nothing.
-func answer(w http.ResponseWriter, status int, body []byte) {
+func answer(w http.ResponseWriter, status int, q *request, body []byte) {
 	h := w.Header()
-	if h.Get("Content-Type") == "" {
-		h.Set("Content-Type", contentType)
-	}
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	h.Set("Cache-Control", "no-cache, no-store, must-revalidate, private")
-	h.Set("Pragma", "no-cache")
-	h.Set("Expires", "0")
+	h["X-Amzn-Requestid"] = []string{q.id}
+	h["Content-Type"] = q.answerType()
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	h["Cache-Control"] = noStore[:]
+	h["Pragma"] = noCache[:]
+	h["Expires"] = past[:]
 	w.WriteHeader(status)
 	_, _ = w.Write(body)
+}
+
+// Values of headers that never change; net/http only reads them.
+var (
+	jsonType = [...]string{contentType}
+	xmlType  = [...]string{"text/xml"}
+	noStore  = [...]string{"no-cache, no-store, must-revalidate, private"}
+	noCache  = [...]string{"no-cache"}
+	past     = [...]string{"0"}
+)
+
+// answerType is the media type of the protocol that the request speaks.
+func (q *request) answerType() []string {
+	if q.query {
+		return xmlType[:]
+	}
+	return jsonType[:]
 }

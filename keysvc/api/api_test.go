@@ -3,8 +3,6 @@ package api
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"net"
@@ -86,16 +84,22 @@ func serve(t testing.TB, change ...func(*Config)) *endpoint {
 		t.Fatal(err)
 	}
 	e.url = "http://" + listener.Addr().String()
+	e.listen(Listener{Listener: listener})
+	return e
+}
+
+// listen answers on a listener until the test ends.
+func (e *endpoint) listen(l Listener) {
+	t := e.t
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- e.server.Serve(ctx, listener) }()
+	go func() { ended <- e.server.Serve(ctx, l) }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
 	})
-	return e
 }
 
 func (e *endpoint) principal(name string, admin bool) principals.Principal {
@@ -138,12 +142,27 @@ func (e *endpoint) signedIn(operation, body, region string) *http.Request {
 	}
 	r.Header.Set("Content-Type", contentType)
 	r.Header.Set("X-Amz-Target", targetPrefix+operation)
-	sum := sha256.Sum256([]byte(body))
+	e.signIn(r, []byte(body), region)
+	return r
+}
+
+// sign changes a header of a request without a body of its own and signs it anew.
+func (e *endpoint) sign(r *http.Request, name, value string) {
+	e.t.Helper()
+	r.Header.Del("Authorization")
+	r.Header.Set(name, value)
+	if value == "" {
+		r.Header.Del(name)
+	}
+	e.signIn(r, []byte("{}"), testRegion)
+}
+
+func (e *endpoint) signIn(r *http.Request, body []byte, region string) {
+	e.t.Helper()
 	if err := v4.NewSigner().SignHTTP(e.t.Context(), aws.Credentials{AccessKeyID: e.admin.AccessKeyID, SecretAccessKey: string(e.admin.Secret)},
-		r, hex.EncodeToString(sum[:]), "kms", region, time.Now()); err != nil {
+		r, hexSum(body), "kms", region, time.Now()); err != nil {
 		e.t.Fatal(err)
 	}
-	return r
 }
 
 func (e *endpoint) send(r *http.Request) (status int, header http.Header, text string) {

@@ -2,9 +2,10 @@ package api
 
 import (
 	"errors"
-	"io"
 	"net"
 	"net/http"
+	"os"
+	"strings"
 
 	"github.com/kmsfs/kmsfs/keysvc"
 	"github.com/kmsfs/kmsfs/keysvc/api/principals"
@@ -12,62 +13,47 @@ import (
 )
 
 // authenticate verifies a request's signature for a service, such as "kms", and
-// returns who has signed it, and the body.
-func (s *Server) authenticate(w http.ResponseWriter, r *http.Request, service, requestID string) (keysvc.Caller, []byte, error) {
+// returns who has signed it. It reads the body.
+func (s *Server) authenticate(r *http.Request, service, requestID string, body *buffer) (keysvc.Caller, error) {
 	signed, err := sigv4.Parse(r, service, s.config.Now())
 	if err != nil {
-		return keysvc.Caller{}, nil, err
+		return keysvc.Caller{}, err
 	}
 	principal, known, err := s.config.Principals.Find(signed.AccessKeyID())
 	switch {
 	case err != nil:
-		return keysvc.Caller{}, nil, err
+		return keysvc.Caller{}, err
 	case !known:
-		return keysvc.Caller{}, nil, sigv4.UnknownKey()
+		return keysvc.Caller{}, sigv4.UnknownKey()
 	}
-	body, err := readBody(w, r)
-	if err != nil {
-		return keysvc.Caller{}, nil, err
+	if err := readBody(r, body); err != nil {
+		return keysvc.Caller{}, err
 	}
-	if err := signed.Verify(&s.keys, principal.Secret, body); err != nil {
-		clear(body)
-		return keysvc.Caller{}, nil, err
+	if err := signed.Verify(&s.keys, principal.Secret, body.text); err != nil {
+		return keysvc.Caller{}, err
 	}
 	if !keysvc.ValidRegion(signed.Region()) {
-		clear(body)
-		return keysvc.Caller{}, nil, errScope
+		return keysvc.Caller{}, errScope
 	}
 	caller := s.caller(r, &principal, requestID)
 	caller.Region = signed.Region()
-	return caller, body, nil
+	return caller, nil
 }
 
 // readBody reads at most [MaxBody] bytes.
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+func readBody(r *http.Request, body *buffer) error {
 	if r.ContentLength > MaxBody {
-		return nil, errTooLarge
+		return errTooLarge
 	}
-	limited := http.MaxBytesReader(w, r.Body, MaxBody)
-	body, err := readAll(limited, r.ContentLength)
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		return nil, errTooLarge
+	err := body.read(r.Body, r.ContentLength, MaxBody)
+	switch {
+	case err == nil || err == error(errTooLarge):
+		return err
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return errSlow
+	default:
+		return errSerialization // the client is gone, or its chunks are none
 	}
-	if err != nil {
-		return nil, errSerialization // the client was too slow or is gone
-	}
-	return body, nil
-}
-
-// readAll reads a body. If its length is known there is only one copy of it,
-// which the caller can wipe.
-func readAll(r io.Reader, length int64) ([]byte, error) {
-	if length < 0 {
-		return io.ReadAll(r)
-	}
-	body := make([]byte, length)
-	_, err := io.ReadFull(r, body)
-	return body, err
 }
 
 // caller is the principal as the service records and authorises it.
@@ -79,7 +65,18 @@ func (s *Server) caller(r *http.Request, p *principals.Principal, requestID stri
 	return keysvc.Caller{
 		Type: "IAMUser", ARN: p.ARN(s.config.Account), Account: s.config.Account,
 		PrincipalID: p.AccessKeyID, AccessKeyID: p.AccessKeyID, UserName: p.Name,
-		SourceIP: address, UserAgent: r.UserAgent(), RequestID: requestID,
+		SourceIP: address, UserAgent: userAgent(r), RequestID: requestID,
 		Administrator: p.Admin,
 	}
+}
+
+// maxUserAgent is how much of a user agent CloudTrail records, in bytes.
+const maxUserAgent = 1024
+
+func userAgent(r *http.Request) string {
+	text := r.UserAgent()
+	if len(text) <= maxUserAgent {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxUserAgent], "")
 }

@@ -11,7 +11,11 @@ import (
 // isQuery recognises the protocol of AWS's Security Token Service, of which one
 // operation is served: clients learn from it who they are.
 func isQuery(r *http.Request) bool {
-	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	value := r.Header.Get("Content-Type")
+	if value == contentType {
+		return false
+	}
+	kind, _, err := mime.ParseMediaType(value)
 	return err == nil && kind == "application/x-www-form-urlencoded"
 }
 
@@ -36,12 +40,11 @@ type queryError struct {
 }
 
 // bodyFor is the refusal in the protocol that the request speaks.
-func (r *refusal) bodyFor(w http.ResponseWriter, to *http.Request, requestID string) []byte {
-	if !isQuery(to) {
+func (r *refusal) bodyFor(q *request) []byte {
+	if !q.query {
 		return r.body()
 	}
-	w.Header().Set("Content-Type", "text/xml")
-	text, _ := xml.Marshal(queryError{Type: "Sender", Code: stsName(r.name), Message: r.message, RequestID: requestID}) // strings can't fail
+	text, _ := xml.Marshal(queryError{Type: "Sender", Code: stsName(r.name), Message: r.message, RequestID: q.id}) // strings can't fail
 	return text
 }
 
@@ -58,17 +61,17 @@ func stsName(name string) string {
 
 // securityTokenService answers GetCallerIdentity to whoever has an access key, as
 // AWS does. It touches no key and leaves no record.
-func (s *Server) securityTokenService(w http.ResponseWriter, r *http.Request, requestID string) ([]byte, error) {
-	caller, body, err := s.authenticate(w, r, "sts", requestID)
+func (s *Server) securityTokenService(q *request, body *buffer, to []byte) ([]byte, error) {
+	caller, err := s.authenticate(q.Request, "sts", q.id, body)
 	if err != nil {
 		return nil, err
 	}
-	form, err := url.ParseQuery(string(body))
+	form, err := url.ParseQuery(string(body.text))
 	if err != nil || form.Get("Action") != "GetCallerIdentity" {
 		return nil, errUnknownOperation
 	}
-	out := callerIdentity{RequestID: requestID}
+	out := callerIdentity{RequestID: q.id}
 	out.Result.Arn, out.Result.UserID, out.Result.Account = caller.ARN, caller.PrincipalID, caller.Account
-	w.Header().Set("Content-Type", "text/xml")
-	return xml.Marshal(out)
+	text, err := xml.Marshal(out)
+	return append(to, text...), err
 }

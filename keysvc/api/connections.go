@@ -2,6 +2,7 @@ package api
 
 import (
 	"net"
+	"net/netip"
 	"sync"
 
 	"github.com/kmsfs/kmsfs/keysvc/api/metrics"
@@ -11,7 +12,7 @@ import (
 // them is closed unanswered; clients try again.
 type ConnectionLimits struct {
 	All       int // 0 = 1024
-	PerClient int // from one IP address; 0 = 256
+	PerClient int // from one IPv4 address, or one IPv6 network of 64 bits; 0 = 256
 }
 
 func (l ConnectionLimits) orUsual() ConnectionLimits {
@@ -31,15 +32,15 @@ type connections struct {
 
 	mu     sync.Mutex // guards what follows
 	all    int
-	client map[string]int // by IP address; "" = a unix socket
+	client map[netip.Prefix]int // by network; the zero Prefix = a unix socket
 }
 
 func newConnections(limits ConnectionLimits, m *metrics.Metrics) *connections {
-	return &connections{limits: limits, metrics: m, client: map[string]int{}}
+	return &connections{limits: limits, metrics: m, client: map[netip.Prefix]int{}}
 }
 
 // open counts a connection unless there are too many.
-func (c *connections) open(from string) bool {
+func (c *connections) open(from netip.Prefix) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.all >= c.limits.All || c.client[from] >= c.limits.PerClient {
@@ -52,7 +53,7 @@ func (c *connections) open(from string) bool {
 	return true
 }
 
-func (c *connections) close(from string) {
+func (c *connections) close(from netip.Prefix) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.all--
@@ -75,7 +76,7 @@ func (l limitedListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		from := clientAddress(c.RemoteAddr())
+		from := clientNetwork(c.RemoteAddr())
 		if l.open.open(from) {
 			return &countedConn{Conn: c, closed: func() { l.open.close(from) }}, nil
 		}
@@ -83,13 +84,16 @@ func (l limitedListener) Accept() (net.Conn, error) {
 	}
 }
 
-// clientAddress is the IP address of a client; "" for one on a unix socket.
-func clientAddress(addr net.Addr) string {
-	host, _, err := net.SplitHostPort(addr.String())
+// clientNetwork is what counts as one client: an IPv4 address, or an IPv6 network
+// of the size that one site gets. It is zero for a unix socket.
+func clientNetwork(addr net.Addr) netip.Prefix {
+	address, err := netip.ParseAddrPort(addr.String())
 	if err != nil {
-		return ""
+		return netip.Prefix{}
 	}
-	return host
+	ip := address.Addr().Unmap().WithZone("")
+	network, _ := ip.Prefix(min(ip.BitLen(), 64)) // no address is shorter
+	return network
 }
 
 // countedConn is a connection that is counted until it is closed.
@@ -103,4 +107,13 @@ type countedConn struct {
 func (c *countedConn) Close() error {
 	c.once.Do(c.closed)
 	return c.Conn.Close()
+}
+
+// CloseWrite ends the answers on a TCP connection or a unix socket. net/http calls
+// it so that a client that still sends can read why it was refused.
+func (c *countedConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
 }

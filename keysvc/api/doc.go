@@ -31,6 +31,10 @@
 //
 // Concurrency: a [Server] may be used by any number of goroutines.
 //
-// Not here: calls without a valid signature leave a line in the log, not a
-// record in the audit trail, and neither do those that are throttled.
+// Calls of a principal that are refused before they come to the operation, as they
+// are too many or can't be read, are recorded too, bounded in number
+// (refusal_trail.go). Requests without a valid signature, which anybody can send,
+// leave a line in the log, also bounded (refusal_log.go), and no record.
+//
+// Not here: presigned requests, sessions, HTTP/2; what a principal may do.
 package api

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"reflect"
 
 	"github.com/kmsfs/kmsfs/keysvc"
 	"github.com/kmsfs/kmsfs/keysvc/api/awsjson"
@@ -9,8 +10,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 )
 
-// operation decodes a request's body, calls the service and encodes the answer.
-type operation func(ctx context.Context, s *keysvc.Service, body []byte) ([]byte, error)
+// operation decodes a request's body, calls the service and appends the answer to
+// what has room for it.
+type operation func(ctx context.Context, s *keysvc.Service, body, to []byte) ([]byte, error)
 
 // method is an operation of the service.
 type method[In, Out any] func(*keysvc.Service, context.Context, *In, ...func(*kms.Options)) (*Out, error)
@@ -18,10 +20,11 @@ type method[In, Out any] func(*keysvc.Service, context.Context, *In, ...func(*km
 // call makes an operation of a method. It wipes the plaintext in its input and
 // output, which nobody needs after it.
 func call[In, Out any](m method[In, Out]) operation {
-	return func(ctx context.Context, s *keysvc.Service, body []byte) ([]byte, error) {
+	input, output := awsjson.Describe(reflect.TypeFor[In]()), awsjson.Describe(reflect.TypeFor[Out]())
+	return func(ctx context.Context, s *keysvc.Service, body, to []byte) ([]byte, error) {
 		in := new(In)
 		defer wipePlaintext(in)
-		if err := awsjson.Decode(body, in); err != nil {
+		if err := input.Decode(body, in); err != nil {
 			return nil, err
 		}
 		out, err := m(s, ctx, in)
@@ -29,7 +32,7 @@ func call[In, Out any](m method[In, Out]) operation {
 			return nil, err
 		}
 		defer wipePlaintext(out)
-		return awsjson.Encode(out)
+		return output.Append(to, out), nil
 	}
 }
 

@@ -64,18 +64,27 @@ type trailRecord struct {
 
 func record(t *testing.T, requestID string) (r trailRecord) {
 	t.Helper()
+	if line := recordLine(t, requestID); line != "" {
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return r
+}
+
+// recordLine is the last line of the trail with a request id.
+func recordLine(t *testing.T, requestID string) (found string) {
+	t.Helper()
 	trail, err := os.ReadFile(keys.AuditPath())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(string(trail)) {
 		if strings.Contains(line, requestID) {
-			if err := json.Unmarshal([]byte(line), &r); err != nil {
-				t.Fatal(err)
-			}
+			found = line
 		}
 	}
-	return r
+	return found
 }
 
 func TestTheRecordNamesThePrincipalAndItsRequest(t *testing.T) {

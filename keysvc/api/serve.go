@@ -1,8 +1,11 @@
 package api
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -20,21 +23,27 @@ const (
 	maxHeader  = 16 << 10          // bytes
 )
 
+// Listener is where a Server answers.
+type Listener struct {
+	net.Listener
+	TLS *tls.Config // nil = without TLS
+}
+
 // Serve answers requests on all listeners until ctx ends or one fails. Then it
 // stops listening, lets requests under way finish for ten seconds, and closes
 // what is left. When it returns no operation runs any more. It returns nil after
-// ctx has ended.
-func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
+// ctx has ended. A Server serves once.
+func (s *Server) Serve(ctx context.Context, listeners ...Listener) error {
 	gate := &gate{next: s}
-	server := &http.Server{
-		Handler: gate, ReadHeaderTimeout: headerTime, ReadTimeout: readTime, WriteTimeout: writeTime,
-		IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
-		ErrorLog: slog.NewLogLogger(s.config.Logger.Handler(), slog.LevelDebug),
-	}
+	server := s.httpServer(gate)
 	failed := make(chan error, len(listeners))
 	open := newConnections(s.config.Limits, s.config.Metrics)
 	for _, l := range listeners {
-		go func() { failed <- server.Serve(limitedListener{l, open}) }()
+		limited := net.Listener(limitedListener{l.Listener, open})
+		if l.TLS != nil {
+			limited = tls.NewListener(limited, l.TLS) // outermost: net/http bounds handshakes that it knows of
+		}
+		go func() { failed <- server.Serve(limited) }()
 	}
 	var err error
 	select {
@@ -44,7 +53,34 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	s.stopping.Store(true)
 	err = errors.Join(err, shutdown(server))
 	gate.close()
+	s.trail.close()
 	return err
+}
+
+// httpServer speaks HTTP/1.1, as AWS's endpoints for KMS do.
+func (s *Server) httpServer(handler http.Handler) *http.Server {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	return &http.Server{
+		Handler: handler, ReadHeaderTimeout: headerTime, ReadTimeout: readTime, WriteTimeout: writeTime,
+		IdleTimeout: idleTime, MaxHeaderBytes: maxHeader, Protocols: &protocols,
+		DisableGeneralOptionsHandler: true, // every answer has a request id
+		ErrorLog:                     log.New(connectionLog{s.config.Logger}, "", 0),
+	}
+}
+
+// connectionLog takes what net/http has to say. Most of it is about clients, which
+// could fill a log at will.
+type connectionLog struct{ logger *slog.Logger }
+
+// Write implements io.Writer.
+func (l connectionLog) Write(line []byte) (int, error) {
+	level := slog.LevelDebug
+	if bytes.HasPrefix(line, []byte("http: Accept error")) {
+		level = slog.LevelError // out of file descriptors, as a rule
+	}
+	l.logger.Log(context.Background(), level, string(bytes.TrimSpace(line)))
+	return len(line), nil
 }
 
 // shutdown ends a server. Being cut off is the clients' loss, not a failure.

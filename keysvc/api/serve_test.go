@@ -12,7 +12,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kmsfs/kmsfs/hsm"
+	"github.com/kmsfs/kmsfs/keysvc"
 	"github.com/kmsfs/kmsfs/keysvc/api/principals"
+	"github.com/kmsfs/kmsfs/keysvc/audit"
+	"github.com/kmsfs/kmsfs/keysvc/store/sqlite"
 )
 
 func TestHealthNeedsNoSignature(t *testing.T) {
@@ -30,16 +34,55 @@ func TestHealthNeedsNoSignature(t *testing.T) {
 	}
 }
 
-func TestAServerWithoutItsTokenIsNotReady(t *testing.T) {
-	e := serve(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if status, _ := e.server.ready(ctx); status != http.StatusServiceUnavailable {
-		t.Error(status)
-	}
-	e.server.stopping.Store(true)
-	if status, text := e.server.ready(t.Context()); status != http.StatusServiceUnavailable || text != "stopping\n" {
+func TestAServerWithoutItsStoreOrThatStopsIsNotReady(t *testing.T) {
+	e := serve(t, func(c *Config) { c.Service = withoutStore(t) })
+	if status, text := e.server.ready(); status != http.StatusServiceUnavailable || text != "not ready\n" {
 		t.Error(status, text)
+	}
+	e = serve(t)
+	e.server.stopping.Store(true)
+	if status, text := e.server.ready(); status != http.StatusServiceUnavailable || text != "stopping\n" {
+		t.Error(status, text)
+	}
+}
+
+// withoutStore is a service whose store has gone.
+func withoutStore(t *testing.T) *keysvc.Service {
+	t.Helper()
+	lost, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "store"))
+	if err == nil {
+		err = lost.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	trail, err := audit.Open(audit.Config{Path: filepath.Join(t.TempDir(), "audit")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { trail.Close() })
+	s, err := keysvc.New(t.Context(), keysvc.Config{Token: struct{ hsm.Token }{}, Store: lost, Audit: trail, Account: testAccount, Region: testRegion})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// Anybody may ask, and must not keep the token busy with it.
+func TestReadinessIsLookedAtOnceForManyWhoAsk(t *testing.T) {
+	var r readiness
+	looks := 0
+	for range 1000 {
+		if !r.get(func() bool { looks++; return true }) {
+			t.Fatal("not ready")
+		}
+	}
+	if looks > 2 {
+		t.Errorf("looked %d times", looks)
+	}
+	r.until = time.Now()
+	if r.get(func() bool { return false }) {
+		t.Error("ready for ever")
 	}
 }
 
@@ -101,7 +144,7 @@ func TestStoppingLetsRequestsFinish(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- e.server.Serve(ctx, listener) }()
+	go func() { ended <- e.server.Serve(ctx, Listener{Listener: listener}) }()
 	c, err := net.Dial("unix", socket)
 	if err != nil {
 		t.Fatal(err)

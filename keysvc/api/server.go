@@ -3,10 +3,12 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"mime"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/kmsfs/kmsfs/hsm"
 	"github.com/kmsfs/kmsfs/keysvc"
+	"github.com/kmsfs/kmsfs/keysvc/api/awsjson"
 	"github.com/kmsfs/kmsfs/keysvc/api/metrics"
 	"github.com/kmsfs/kmsfs/keysvc/api/principals"
 	"github.com/kmsfs/kmsfs/keysvc/api/sigv4"
@@ -46,9 +49,13 @@ type Config struct {
 
 // Server answers requests for the key service.
 type Server struct {
-	config   Config
-	keys     sigv4.Keys
-	stopping atomic.Bool
+	config    Config
+	keys      sigv4.Keys
+	buffers   buffers
+	refusals  *refusalLog
+	trail     *refusalTrail
+	readiness readiness
+	stopping  atomic.Bool
 }
 
 // New checks the configuration and returns a Server. It does no I/O.
@@ -63,7 +70,10 @@ func New(config Config) (*Server, error) {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
 	config.Limits = config.Limits.orUsual()
-	return &Server{config: config}, nil
+	return &Server{
+		config: config, refusals: newRefusalLog(config.Logger),
+		trail: newRefusalTrail(config.Service, config.Logger),
+	}, nil
 }
 
 // ServeHTTP answers one request.
@@ -72,61 +82,88 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.health(w, r)
 		return
 	}
-	requestID, start := uuid.NewString(), time.Now()
-	w.Header().Set("X-Amzn-Requestid", requestID)
+	q := &request{Request: r, id: uuid.NewString(), query: isQuery(r)}
+	start := time.Now()
 	s.config.Metrics.Begin()
 	ctx, cancel := context.WithTimeout(r.Context(), callTime)
 	defer cancel()
-	text, err := s.handle(ctx, w, r, requestID)
-	defer clear(text)
+	room := s.buffers.get()
+	defer s.buffers.put(room)
 	code := "OK"
+	text, err := s.guarded(ctx, q, room.text)
 	if err == nil {
-		answer(w, http.StatusOK, text)
+		room.text = text
+		answer(w, http.StatusOK, q, text)
 	} else {
 		refusal := refusalFor(err)
 		code = refusal.name
-		s.log(r, requestID, refusal, err)
-		answer(w, refusal.status, refusal.bodyFor(w, r, requestID))
+		s.log(q, refusal, err)
+		answer(w, refusal.status, q, refusal.bodyFor(q))
 	}
-	s.config.Metrics.End(operationLabel(r), code, time.Since(start))
+	s.config.Metrics.End(q.label(), code, time.Since(start))
 }
 
-// handle takes a request through all checks to its operation.
-func (s *Server) handle(ctx context.Context, w http.ResponseWriter, r *http.Request, requestID string) ([]byte, error) {
-	if r.Method != http.MethodPost || r.URL.Path != "/" {
+// request is a request and what is known of it from the start.
+type request struct {
+	*http.Request
+	id    string
+	query bool // whether it speaks the protocol of the Security Token Service
+}
+
+// guarded makes a panic a failure of this one request. What it was about is in
+// the log.
+func (s *Server) guarded(ctx context.Context, q *request, to []byte) (text []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			text, err = nil, fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return s.handle(ctx, q, to)
+}
+
+// handle takes a request through all checks to its operation, whose answer it
+// appends.
+func (s *Server) handle(ctx context.Context, q *request, to []byte) ([]byte, error) {
+	if (q.Method != http.MethodPost || q.URL.Path != "/") && !sigv4.Presigned(q.Request) {
 		return nil, errNotFound
 	}
-	if isQuery(r) {
-		return s.securityTokenService(w, r, requestID)
+	body := s.buffers.get()
+	defer s.buffers.put(body)
+	if q.query {
+		return s.securityTokenService(q, body, to)
 	}
-	caller, body, err := s.authenticate(w, r, "kms", requestID)
+	caller, err := s.authenticate(q.Request, "kms", q.id, body)
 	if err != nil {
 		return nil, err
 	}
-	defer clear(body)
-	name, ok := operationName(r)
+	name, ok := q.operationName()
 	op := operations[name]
-	if !ok || op == nil || !isAWSJSON(r) {
+	if !ok || op == nil || !isAWSJSON(q.Request) {
 		return nil, errUnknownOperation
 	}
 	if !s.config.Throttle.Allow(caller.UserName, name, s.config.Now()) {
 		s.config.Metrics.Throttled(name)
+		s.trail.add(caller, name, errThrottled)
 		return nil, errThrottled
 	}
-	return op(keysvc.WithCaller(ctx, caller), s.config.Service, body)
+	text, err := op(keysvc.WithCaller(ctx, caller), s.config.Service, body.text, to)
+	var malformed *awsjson.Error
+	if errors.As(err, &malformed) {
+		s.trail.add(caller, name, errSerialization)
+	}
+	return text, err
 }
 
 // operationName is what the header X-Amz-Target asks for.
-func operationName(r *http.Request) (string, bool) {
-	return strings.CutPrefix(r.Header.Get("X-Amz-Target"), targetPrefix)
+func (q *request) operationName() (string, bool) {
+	return strings.CutPrefix(q.Header.Get("X-Amz-Target"), targetPrefix)
 }
 
-// operationLabel is the operation's name, or one that stands for all that don't
-// exist.
-func operationLabel(r *http.Request) string {
-	name, ok := operationName(r)
+// label is the operation's name, or one that stands for all that don't exist.
+func (q *request) label() string {
+	name, ok := q.operationName()
 	switch {
-	case isQuery(r):
+	case q.query:
 		return "GetCallerIdentity"
 	case !ok || operations[name] == nil:
 		return "unknown"
@@ -137,24 +174,33 @@ func operationLabel(r *http.Request) string {
 // Operations lists the names of the API's operations that are served.
 func Operations() []string { return slices.Sorted(maps.Keys(operations)) }
 
+// isAWSJSON recognises the protocol, whatever the parameters of its media type.
 func isAWSJSON(r *http.Request) bool {
-	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	value := r.Header.Get("Content-Type")
+	if value == contentType {
+		return true
+	}
+	kind, _, err := mime.ParseMediaType(value)
 	return err == nil && kind == contentType
 }
 
 // log notes what was refused before it came to an operation, which would have
 // recorded it.
-func (s *Server) log(r *http.Request, requestID string, refusal *refusal, err error) {
+func (s *Server) log(q *request, refusal *refusal, err error) {
 	var service *keysvc.Error
 	switch {
 	case errors.As(err, &service):
 		s.countTokenFailure(err)
-		s.config.Logger.Debug("operation refused", "request", requestID, "error", err)
+		s.config.Logger.Debug("operation refused", "request", q.id, "error", err)
 	case refusal == errFailed:
-		s.config.Logger.Error("request failed", "request", requestID, "from", r.RemoteAddr, "error", err)
+		s.refusals.write(slog.LevelError, "request failed", q.attributes(err)...)
 	default:
-		s.config.Logger.Warn("request refused", "request", requestID, "from", r.RemoteAddr, "error", err)
+		s.refusals.write(slog.LevelWarn, "request refused", q.attributes(err)...)
 	}
+}
+
+func (q *request) attributes(err error) []slog.Attr {
+	return []slog.Attr{slog.String("request", q.id), slog.String("from", q.RemoteAddr), slog.Any("error", err)}
 }
 
 // countTokenFailure counts an operation that failed because of the token, not

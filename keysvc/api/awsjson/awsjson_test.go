@@ -1,6 +1,8 @@
 package awsjson
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"reflect"
 	"strings"
@@ -12,6 +14,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 )
 
+func decode(body []byte, into any) error {
+	return Describe(reflect.TypeOf(into).Elem()).Decode(body, into)
+}
+
+func encode(out any) []byte { return Describe(reflect.TypeOf(out).Elem()).Append(nil, out) }
+
 func TestDecodeRefusesWrongForms(t *testing.T) {
 	for _, c := range []struct {
 		name, body string
@@ -20,6 +28,18 @@ func TestDecodeRefusesWrongForms(t *testing.T) {
 		member     string
 	}{
 		{"no JSON", `{`, &kms.EncryptInput{}, KindSyntax, ""},
+		{"a byte order mark", "\ufeff{}", &kms.EncryptInput{}, KindSyntax, ""},
+		{"a space that is none in JSON", "\u00a0{}", &kms.EncryptInput{}, KindSyntax, ""},
+		{"half a surrogate pair", `{"EncryptionContext":{"a":"\ud800"}}`, &kms.EncryptInput{}, KindSyntax, ""},
+		{"the other half", `{"EncryptionContext":{"\udfff":"a"}}`, &kms.EncryptInput{}, KindSyntax, ""},
+		{"two first halves", `{"KeyId":"\uD83D\uD83D"}`, &kms.EncryptInput{}, KindSyntax, ""},
+		{"half before another escape", `{"KeyId":"\ud83d\ndd11"}`, &kms.EncryptInput{}, KindSyntax, ""},
+		{"not a number", `{"ValidTo":NaN}`, &kms.ImportKeyMaterialInput{}, KindSyntax, ""},
+		{"not a number as a text", `{"ValidTo":"NaN"}`, &kms.ImportKeyMaterialInput{}, KindType, "ValidTo"},
+		{"an exponent", `{"NumberOfBytes":1e1}`, &kms.GenerateDataKeyInput{}, KindType, "NumberOfBytes"},
+		{"true for a number", `{"NumberOfBytes":true}`, &kms.GenerateDataKeyInput{}, KindType, "NumberOfBytes"},
+		{"null for a flag in a list", `{"Operations":[null]}`, &kms.CreateGrantInput{}, KindType, "Operations.0"},
+		{"a text for a structure", `{"Constraints":"x"}`, &kms.CreateGrantInput{}, KindType, "Constraints"},
 		{"two values", `{} {}`, &kms.EncryptInput{}, KindSyntax, ""},
 		{"not UTF-8", "{\"KeyId\":\"\xff\"}", &kms.EncryptInput{}, KindSyntax, ""},
 		{"a list", `[]`, &kms.EncryptInput{}, KindType, ""},
@@ -47,35 +67,39 @@ func TestDecodeRefusesWrongForms(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var e *Error
-			if err := Decode([]byte(c.body), c.into); !errors.As(err, &e) || e.Kind != c.kind || e.Member != c.member {
+			if err := decode([]byte(c.body), c.into); !errors.As(err, &e) || e.Kind != c.kind || e.Member != c.member {
 				t.Errorf("%v", err)
 			}
 		})
 	}
 }
 
+// Every way to write a text means that text.
+func TestDecodeReadsWhatAnyEncoderWrites(t *testing.T) {
+	var in kms.EncryptInput
+	body := "\r\n{ \"\\u004beyId\" :\t\"\\\\ud800 \\/\\ud83d\\udd11\\u00e4\\\"}\" , \"KeyID\":{\"]\":[[],{\"}\":\"]\"}, 1 ,true]} ,\"EncryptionContext\":{ \"\\u0061\" : \"1\",\"a\":\"2\" , \"\":\"\"},\n" +
+		`"GrantTokens":[ "x" , "y,]" ],"DryRun": true,"DryRun" :false , "EncryptionAlgorithm":"A","EncryptionAlgorithm":null}` + "\n"
+	if err := decode([]byte(body), &in); err != nil {
+		t.Fatal(err)
+	}
+	want := kms.EncryptInput{KeyId: aws.String("\\ud800 /\U0001f511ä\"}"), EncryptionContext: map[string]string{"a": "2", "": ""},
+		GrantTokens: []string{"x", "y,]"}, DryRun: aws.Bool(false)}
+	if !reflect.DeepEqual(in, want) {
+		t.Errorf("%+v", in)
+	}
+}
+
 func TestDecodeIgnoresWhatTheAPIDoesNotHave(t *testing.T) {
 	var in kms.EncryptInput
 	body := ` {"KeyId":null,"keyId":"lower","ResultMetadata":{},"noSmithyDocumentSerde":1,"New":[{"a":null}],"Plaintext":"QQ\u003d=","DryRun":false} `
-	if err := Decode([]byte(body), &in); err != nil {
+	if err := decode([]byte(body), &in); err != nil {
 		t.Fatal(err)
 	}
 	if in.KeyId != nil || string(in.Plaintext) != "A" || in.DryRun == nil || *in.DryRun {
 		t.Errorf("%+v", in)
 	}
-	if err := Decode(nil, &in); err != nil {
+	if err := decode(nil, &in); err != nil {
 		t.Errorf("an empty body: %v", err)
-	}
-}
-
-func TestDecodeLeavesNoCopyOfABlobInTheBodysMembers(t *testing.T) {
-	members, err := object([]byte(`{"Plaintext":"c2VjcmV0"}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	wipe(members)
-	if got := string(members["Plaintext"]); strings.Trim(got, "\x00") != "" {
-		t.Errorf("%q is left", got)
 	}
 }
 
@@ -97,19 +121,34 @@ func TestEncodeLeavesOutWhatDoesNotApply(t *testing.T) {
 			`{"Grants":[{"Constraints":{"EncryptionContextSubset":{"a":"1","b":"2"}}}],"Truncated":false}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := Encode(c.out)
-			if err != nil || string(got) != c.want {
-				t.Errorf("%s, %v, want %s", got, err, c.want)
+			if got := encode(c.out); string(got) != c.want {
+				t.Errorf("%s, want %s", got, c.want)
 			}
 		})
 	}
 }
 
-func TestEncodeDoesNotGrowTheAnswerOfASecret(t *testing.T) {
+func TestAppendDoesNotGrowTheAnswerOfASecret(t *testing.T) {
 	out := &kms.DecryptOutput{Plaintext: make([]byte, 4096), KeyId: aws.String(strings.Repeat("k", 80))}
-	text, err := Encode(out)
-	if err != nil || cap(text) != size(reflect.ValueOf(out).Elem()) {
-		t.Errorf("capacity %d, %v", cap(text), err)
+	s := Describe(reflect.TypeOf(out).Elem())
+	room := make([]byte, 0, s.size(reflect.ValueOf(out).Elem()))
+	if text := s.Append(room, out); &text[0] != &room[:1][0] {
+		t.Error("the answer is somewhere else")
+	}
+}
+
+func TestABlobThatIsGivenTwiceLeavesNoCopyOfTheFirst(t *testing.T) {
+	var in kms.EncryptInput
+	s := Describe(reflect.TypeOf(in))
+	if err := s.Decode([]byte(`{"Plaintext":"c2VjcmV0"}`), &in); err != nil {
+		t.Fatal(err)
+	}
+	first := in.Plaintext
+	if err := s.Decode([]byte(`{"Plaintext":"bmV3"}`), &in); err != nil || string(in.Plaintext) != "new" {
+		t.Fatal(err)
+	}
+	if strings.Trim(string(first), "\x00") != "" {
+		t.Errorf("%q is left", first)
 	}
 }
 
@@ -127,7 +166,7 @@ func FuzzDecode(f *testing.F) {
 			func() any { return new(kms.ListKeysInput) },
 		} {
 			first, second := in(), in()
-			err := Decode(body, first)
+			err := decode(body, first)
 			var e *Error
 			if err != nil && !errors.As(err, &e) {
 				t.Fatalf("%T: %v", err, err)
@@ -135,13 +174,58 @@ func FuzzDecode(f *testing.F) {
 			if err != nil {
 				continue
 			}
-			text, err := Encode(first)
-			if err == nil {
-				err = Decode(text, second)
-			}
+			text := encode(first)
+			err = decode(text, second)
 			if err != nil || !reflect.DeepEqual(first, second) {
 				t.Fatalf("%+v is written as %s and read as %+v, %v", first, text, second, err)
 			}
 		}
 	})
+}
+
+// The walk over valid JSON finds what encoding/json finds.
+func FuzzMembers(f *testing.F) {
+	f.Add([]byte(`{"a":1,"b":[{"c":"]\\\""}, null , -1e5],"":{}, "\u0041" : true}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var want map[string]json.RawMessage
+		if checkText(text) != nil || json.Unmarshal(text, &want) != nil || want == nil {
+			return
+		}
+		got := map[string]json.RawMessage{}
+		for name, value := range members(bytes.Trim(text, " \t\r\n")) {
+			plain, _ := unquote(name)
+			got[plain] = value
+		}
+		if len(got) != len(want) {
+			t.Fatalf("%q, want %q", got, want)
+		}
+		for name, value := range want {
+			if !bytes.Equal(got[name], value) {
+				t.Fatalf("%q is %q, want %q", name, got[name], value)
+			}
+		}
+	})
+}
+
+func BenchmarkDecode(b *testing.B) {
+	s := Describe(reflect.TypeFor[kms.GenerateDataKeyInput]())
+	body := []byte(`{"KeyId":"1234abcd-12ab-34cd-56ef-1234567890ab","KeySpec":"AES_256","EncryptionContext":{"kmsfs:path":"/a/b.txt","kmsfs:volume-id":"vol-1"}}`)
+	b.ReportAllocs()
+	for b.Loop() {
+		var in kms.GenerateDataKeyInput
+		if err := s.Decode(body, &in); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkAppend(b *testing.B) {
+	s := Describe(reflect.TypeFor[kms.GenerateDataKeyOutput]())
+	out := &kms.GenerateDataKeyOutput{KeyId: aws.String(strings.Repeat("k", 80)), KeyMaterialId: aws.String(strings.Repeat("m", 64)),
+		Plaintext: make([]byte, 32), CiphertextBlob: make([]byte, 180)}
+	room := make([]byte, 0, 4096)
+	b.ReportAllocs()
+	for b.Loop() {
+		s.Append(room, out)
+	}
 }

@@ -29,13 +29,10 @@ func (w *wire) Do(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if w.err = Decode(body, w.decoded); w.err != nil {
+	if w.err = decode(body, w.decoded); w.err != nil {
 		return nil, w.err
 	}
-	text, err := Encode(w.answer)
-	if err != nil {
-		return nil, err
-	}
+	text := encode(w.answer)
 	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(text)), Request: r}, nil
 }
 
