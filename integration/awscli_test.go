@@ -41,9 +41,15 @@ func startKeyServer(t *testing.T, flags ...string) *keyServer {
 // startKeyServerOf is startKeyServer for the keys of another account.
 func startKeyServerOf(t *testing.T, account string, flags ...string) *keyServer {
 	t.Helper()
+	return startKeyServerMadeWith(t, []string{"--account", account}, flags...)
+}
+
+// startKeyServerMadeWith is startKeyServer with flags for the first use of its state directory.
+func startKeyServerMadeWith(t *testing.T, first []string, flags ...string) *keyServer {
+	t.Helper()
 	dir := t.TempDir()
 	s := &keyServer{t: t, dir: dir, vol: &volume{t: t, State: filepath.Join(dir, "state")}}
-	s.env = s.credentials("admin", "--admin", "--account", account)
+	s.env = s.credentials("admin", append([]string{"--admin"}, first...)...)
 	cmd := exec.Command(binary, append([]string{"serve", "--listen", "127.0.0.1:0"}, flags...)...)
 	cmd.Env = append(os.Environ(), "KMSFS_STATE_DIR="+s.vol.State)
 	var log bytes.Buffer

@@ -85,7 +85,7 @@ func (c *call) failure(err error) *Error {
 		e = internal(err)
 	}
 	e.Op = c.op.name
-	if e.Kind == KindInternal || e.Kind == KindUnavailable {
+	if e.Kind == KindInternal || e.Kind == KindUnavailable || errors.Is(err, store.ErrUnavailable) {
 		c.s.config.Logger.Error("operation failed", "operation", e.Op, "resources", c.resources, "error", e)
 	}
 	return e

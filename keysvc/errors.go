@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"github.com/kmsfs/kmsfs/hsm"
+	"github.com/kmsfs/kmsfs/keysvc/store"
 
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/aws/smithy-go"
@@ -198,6 +199,9 @@ func refuse(kind Kind, format string, args ...any) *Error {
 
 // internal wraps a fault of the store, the audit trail or the machine.
 func internal(err error) *Error {
+	if errors.Is(err, store.ErrUnavailable) {
+		return &Error{Kind: KindTimeout, Message: "The database of the key service can't be reached now; try again.", Err: err}
+	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return &Error{Kind: KindTimeout, Message: "The call ended before the key service could answer it.", Err: err}
 	}

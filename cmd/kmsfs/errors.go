@@ -272,7 +272,7 @@ var apiHints = map[string]string{
 	"InvalidGrantTokenException":                         "pass the token that kmsfs grant create printed, whole",
 	"ThrottlingException":                                "call more slowly, or raise the rates of kmsfs serve --throttle",
 	"ConflictException":                                  "another change of this key is under way; try again in a moment",
-	"DependencyTimeoutException":                         "the HSM did not answer in time; try again",
+	"DependencyTimeoutException":                         "the HSM, or the database of the key service, did not answer in time; try again",
 	"KeyUnavailableException":                            "the HSM is not reachable; try again when it is",
 	"InvalidCiphertextException":                         "the wrapped key or its context was changed, or belongs to another key service",
 	"KMSInvalidSignatureException":                       "the message or the signature was changed, or another key or algorithm was used",

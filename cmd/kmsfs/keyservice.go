@@ -43,6 +43,7 @@ type firstUse struct {
 	hsmModule string // PKCS#11 module; "" finds SoftHSM
 	hsmToken  string // an RFC 7512 URI; "" makes a SoftHSM token
 	account   string // twelve digits; "" is embedded's default
+	postgres  string // a connection string of libpq; "" keeps keys' state in the directory
 }
 
 // addFirstUseFlags defines the flags of the commands that make a state directory.
@@ -51,6 +52,7 @@ func addFirstUseFlags(c *cobra.Command, first *firstUse) {
 	c.Flags().StringVar(&first.account, "account", "", "on first use: account id of the key service, twelve digits (default 000000000000)")
 	c.Flags().StringVar(&first.hsmModule, "hsm-module", "", "on first use: PKCS#11 module (default SoftHSM 2)")
 	c.Flags().StringVar(&first.hsmToken, "hsm-token", "", "on first use: an existing token as an RFC 7512 URI, such as pkcs11:token=NAME (default a new SoftHSM token)")
+	c.Flags().StringVar(&first.postgres, "postgres", "", "on first use: connection string, without a password, of a PostgreSQL database that keeps the keys' state, for several hosts (default SQLite in the state directory)")
 }
 
 // openKeys opens the key service for a command: that of the endpoint, else the embedded one.
@@ -62,7 +64,7 @@ func (a *app) openKeys(ctx context.Context, first firstUse) (*openedKeys, error)
 func (a *app) openKeysWith(ctx context.Context, first firstUse, ask func(string) ([]byte, error), log *slog.Logger, tries retries) (*openedKeys, error) {
 	switch {
 	case a.remote.endpoint != "" && first != (firstUse{create: first.create}):
-		return nil, usagef("--hsm-module, --hsm-token and --account are for a key service here, not for one at --endpoint")
+		return nil, usagef("--hsm-module, --hsm-token, --postgres and --account are for a key service here, not for one at --endpoint")
 	case a.remote.endpoint != "":
 		return a.openEndpoint(ctx, tries)
 	}
@@ -77,11 +79,11 @@ func (a *app) openKeysWith(ctx context.Context, first firstUse, ask func(string)
 func (a *app) openEmbedded(ctx context.Context, first firstUse, ask func(string) ([]byte, error), log *slog.Logger) (*embedded.Embedded, error) {
 	dir := a.keyStateDir()
 	if config, err := readConfig(dir); err == nil && first != (firstUse{create: first.create}) {
-		return nil, failf(exitUsage, "leave --hsm-module, --hsm-token and --account out, or name another directory with --state-dir",
-			"the key service in %s has its token already, %s, and the account %s", dir, tokenName(config.Token), config.Account)
+		return nil, failf(exitUsage, "leave --hsm-module, --hsm-token, --postgres and --account out, or name another directory with --state-dir",
+			"the key service in %s has its token already, %s, its store, and the account %s", dir, tokenName(config.Token), config.Account)
 	}
 	return embedded.Open(ctx, embedded.Options{
-		Dir: dir, PINSource: a.pinSource, Prompt: ask, Module: first.hsmModule, TokenURI: first.hsmToken, Account: first.account,
+		Dir: dir, PINSource: a.pinSource, Prompt: ask, Module: first.hsmModule, TokenURI: first.hsmToken, Account: first.account, Postgres: first.postgres,
 		AuditSync: a.auditSync, CreateIfMissing: first.create, Logger: log,
 	})
 }

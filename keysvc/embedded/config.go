@@ -24,6 +24,8 @@ type Config struct {
 	Token TokenConfig `json:"token"`
 	// PINSource is where the PIN comes from; "" is the file pin in the directory.
 	PINSource string `json:"pinSource,omitempty"`
+	// Store is where the state of the keys is; zero = in the directory.
+	Store StoreConfig `json:"store,omitzero"`
 	// Quotas bound what an account can have; what is absent is as in AWS.
 	Quotas keysvc.Quotas `json:"quotas,omitzero"`
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/kmsfs/kmsfs/hsm/pkcs11"
 	"github.com/kmsfs/kmsfs/keysvc"
 	"github.com/kmsfs/kmsfs/keysvc/audit"
-	"github.com/kmsfs/kmsfs/keysvc/store/sqlite"
+	"github.com/kmsfs/kmsfs/keysvc/store"
 )
 
 // sweepEvery is how often an open directory looks for work that is due.
@@ -38,6 +38,7 @@ type Options struct {
 	TokenURI string // RFC 7512 URI of an existing token; "" = make a SoftHSM token
 	Account  string // twelve digits; "" = 000000000000
 	Region   string // "" = us-east-1
+	Postgres string // connection string of a database for the store, without a password; "" = SQLite in Dir
 
 	AuditSync       string // "" or "second", or "always"; see keysvc/audit
 	CreateIfMissing bool
@@ -53,7 +54,7 @@ type Embedded struct {
 	config  Config
 	dir     string
 	token   hsm.Token
-	store   *sqlite.Store
+	store   store.Store
 	audit   *audit.File
 	service *keysvc.Service
 
@@ -143,8 +144,11 @@ func (e *Embedded) open(ctx context.Context, o *Options, auditSync audit.Sync) e
 	if e.token, err = o.openToken(ctx, e.config); err != nil {
 		return err
 	}
-	if e.store, err = sqlite.Open(ctx, o.path(storeFile)); err != nil {
-		return &Error{Kind: KindStore, Path: o.Dir, Err: err, Help: "check the disk and who owns " + o.path(storeFile)}
+	if e.store, err = o.openStore(ctx, &e.config); err != nil {
+		return err
+	}
+	if err := e.checkToken(ctx); err != nil {
+		return err
 	}
 	if err := os.MkdirAll(o.path(auditDir), 0o700); err != nil {
 		return unreadable(o.path(auditDir), err)

@@ -372,6 +372,7 @@ func TestDefaultDir(t *testing.T) {
 func FuzzParseConfig(f *testing.F) {
 	f.Add([]byte(`{"version":1,"account":"000000000000","region":"us-east-1","token":{"label":"kmsfs"}}`))
 	f.Add([]byte(`{"version":1,"account":"000000000000","region":"us-east-1","token":{"uri":"pkcs11:token=x","module":"/m"},"pinSource":"env:X"}`))
+	f.Add([]byte(`{"version":1,"account":"000000000000","region":"us-east-1","token":{"uri":"pkcs11:token=x"},"store":{"postgres":"service=keys"}}`))
 	f.Add([]byte(`{"version":1} x`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		c, err := ParseConfig(text)

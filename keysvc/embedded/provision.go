@@ -83,6 +83,9 @@ func (o *Options) make(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := o.tryStore(ctx, config); err != nil {
+		return err
+	}
 	if config.Token.own() {
 		if err := o.makeToken(ctx, config); err != nil {
 			return err
@@ -113,7 +116,7 @@ func (o *Options) newConfig() (*Config, error) {
 	config := &Config{
 		Version: configVersion, PINSource: o.PINSource,
 		Account: orElse(o.Account, defaultAccount), Region: orElse(o.Region, defaultRegion),
-		Token: TokenConfig{URI: o.TokenURI, Module: o.Module},
+		Token: TokenConfig{URI: o.TokenURI, Module: o.Module}, Store: StoreConfig{Postgres: o.Postgres},
 	}
 	if config.Token.own() {
 		config.Token.Label = tokenLabel

@@ -1,0 +1,126 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+
+	"github.com/kmsfs/kmsfs/hsm"
+	"github.com/kmsfs/kmsfs/keysvc/store"
+	"github.com/kmsfs/kmsfs/keysvc/store/postgres"
+	"github.com/kmsfs/kmsfs/keysvc/store/sqlite"
+
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+)
+
+// StoreConfig selects the store: SQLite in the directory, or a database that several hosts share.
+type StoreConfig struct {
+	// Postgres is a connection string of libpq, without a password.
+	Postgres string `json:"postgres,omitempty"`
+}
+
+// shared tells whether other hosts may use the store.
+func (c StoreConfig) shared() bool { return c.Postgres != "" }
+
+// openStore opens the store that the configuration selects.
+func (o *Options) openStore(ctx context.Context, config *Config) (store.Store, error) {
+	if !config.Store.shared() {
+		s, err := sqlite.Open(ctx, o.path(storeFile))
+		if err != nil {
+			return nil, &Error{Kind: KindStore, Path: o.Dir, Err: err, Help: "check the disk and who owns " + o.path(storeFile)}
+		}
+		return s, nil
+	}
+	s, err := postgres.Open(ctx, config.Store.Postgres, o.Logger)
+	if err != nil {
+		return nil, &Error{Kind: KindStore, Path: o.Dir, Err: err}
+	}
+	return s, nil
+}
+
+// tryStore makes sure, before a directory is made, that its shared store can be opened and doesn't ask
+// for another token than the new one that it would get.
+func (o *Options) tryStore(ctx context.Context, config *Config) error {
+	if !config.Store.shared() {
+		return nil
+	}
+	if err := postgres.Check(config.Store.Postgres); err != nil {
+		return &Error{Kind: KindInvalid, Err: err}
+	}
+	s, err := o.openStore(ctx, config)
+	if err != nil {
+		return err
+	}
+	known, err := sampleMaterials(ctx, s, config)
+	_ = s.Close() // nothing was changed
+	switch {
+	case err != nil:
+		return &Error{Kind: KindStore, Path: o.Dir, Err: err}
+	case len(known) > 0 && config.Token.own():
+		return foreignStore(o.Dir)
+	}
+	return nil
+}
+
+// checkToken makes sure that the token is the one that the keys of a shared store are in. A host with
+// another one would rotate keys that no other host could use then.
+func (e *Embedded) checkToken(ctx context.Context) error {
+	if !e.config.Store.shared() {
+		return nil
+	}
+	known, err := sampleMaterials(ctx, e.store, &e.config)
+	if err != nil {
+		return &Error{Kind: KindStore, Path: e.dir, Err: err}
+	}
+	for _, m := range known {
+		if has, err := e.token.HasKey(ctx, hsm.KeyID(m)); err != nil {
+			return &Error{Kind: KindToken, Path: e.dir, Err: err}
+		} else if has {
+			return nil
+		}
+	}
+	if len(known) > 0 {
+		return foreignStore(e.dir)
+	}
+	return nil
+}
+
+func foreignStore(dir string) error {
+	return &Error{Kind: KindToken, Path: dir, Err: errors.New("the keys in the database are in another token than this directory's"),
+		Help: "hosts that share a database share a token: make another directory (--state-dir) with --hsm-token, --hsm-module and --postgres as on the other hosts"}
+}
+
+// Bounds of sampleMaterials: how many keys it looks at, and how many materials it returns.
+const (
+	sampledKeys      = 100
+	sampledMaterials = 3
+)
+
+// sampleMaterials returns a few backing keys that the service's token must have.
+func sampleMaterials(ctx context.Context, s store.Store, config *Config) (found []store.BackingID, err error) {
+	scope := store.Scope{Account: config.Account, Region: config.Region}
+	err = s.View(ctx, func(tx store.Tx) error {
+		found = nil
+		ids, err := tx.KeyIDs(ctx, scope, "", sampledKeys)
+		for _, id := range ids {
+			key, err := tx.Key(ctx, scope, id)
+			if err != nil {
+				return err
+			}
+			if found = append(found, lasting(&key)...); len(found) >= sampledMaterials {
+				break
+			}
+		}
+		return err
+	})
+	return found, err
+}
+
+// lasting is the material of a key that neither a custom key store has nor an import brings and takes
+// away, while the key is neither being made nor deleted.
+func lasting(key *store.Key) []store.BackingID {
+	usable := key.State == types.KeyStateEnabled || key.State == types.KeyStateDisabled
+	if current := key.Current(); usable && current != nil && current.Import == "" && key.CustomKeyStoreID == "" {
+		return []store.BackingID{current.Backing}
+	}
+	return nil
+}
