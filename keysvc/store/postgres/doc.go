@@ -1,6 +1,6 @@
 // Package postgres keeps the key service's state in a PostgreSQL database that
 // key services on several hosts use at once. The tables are those of
-// keysvc/store/sqltx. It needs PostgreSQL 12 or later, reached without a pooler that gives each
+// keysvc/store/sqltx. The server is reached without a pooler that gives each
 // transaction another connection, since those can't LISTEN.
 //
 // # Transactions
