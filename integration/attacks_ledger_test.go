@@ -15,9 +15,9 @@ import (
 func ledgerAttacks() map[string][]attackCase {
 	return map[string][]attackCase{
 		"delete":             {{"file", attackDelete("f")}, {"directory", attackDelete("sub")}, {"symlink", attackDelete("l")}, {"empty directory", attackDelete("empty")}},
-		"resurrect":          {{"file", attackResurrect}, {"in the place of another", attackResurrectOver}, {"directory in the place of another", attackResurrectDirectory}},
-		"rollback-dir":       {{"with all in it", attackRollbackDirectory}, {"emptied", attackEmptiedDirectory}},
-		"rollback-symlink":   {{"older target", attackOldSymlink}},
+		"resurrect":          {{"file", attackReplay("d/f", removeFile, "d/f")}, {"in the place of another", attackReplay("d/f", replaceFile, "d/f")}, {"directory in the place of another", attackReplay("d/sub", replaceDirectory, "d/sub/f")}},
+		"rollback-dir":       {{"with all in it", attackReplay("d", addFile, "d/f")}, {"emptied", attackEmptiedDirectory}},
+		"rollback-symlink":   {{"older target", attackReplay("d/l", replaceSymlink, "d/l")}},
 		"rollback-log":       {{"cut", attackCutRenameLog}, {"removed", attackRemovedRenameLog}},
 		"rollback-config":    {{"older volume file", attackOldVolumeFile}},
 		"rollback-store":     {{"whole", attackRollbackStore}, {"but the mount states", attackRollbackAllButMounts}, {"lost mount states", attackLostMounts}},
@@ -76,72 +76,47 @@ func attackDelete(name string) func(t *testing.T) {
 	}
 }
 
-func attackResurrect(t *testing.T) {
-	v := ledgerVolume(t)
-	kept := filepath.Join(t.TempDir(), "f")
-	copyFile(t, v.back("d/f"), kept)
-	v.mount()
-	must(t, os.Remove(v.path("d/f")))
-	v.umount()
-	copyFile(t, kept, v.back("d/f"))
-	v.wantNoticed("d/f")
+// attackReplay keeps a file or directory of the store, lets change happen through a mount, and puts
+// the old one in the new one's place. Using noticed must fail.
+func attackReplay(name string, change func(v *volume), noticed string) func(t *testing.T) {
+	return func(t *testing.T) {
+		v := ledgerVolume(t)
+		kept := filepath.Join(t.TempDir(), "kept")
+		sh(t, "/", "cp -a "+v.back(name)+" "+kept)
+		v.mount()
+		change(v)
+		v.umount()
+		sh(t, "/", "rm -rf "+v.back(name)+" && cp -a "+kept+" "+v.back(name))
+		v.wantNoticed(noticed)
+	}
 }
 
-// The name is there before and after; only the file is another one.
-func attackResurrectOver(t *testing.T) {
-	v := ledgerVolume(t)
-	kept := filepath.Join(t.TempDir(), "f")
-	copyFile(t, v.back("d/f"), kept)
-	v.mount()
-	must(t, os.Remove(v.path("d/f")))
-	write(t, v.path("d/f"), "another f")
-	v.umount()
-	copyFile(t, kept, v.back("d/f"))
-	v.wantNoticed("d/f")
+func removeFile(v *volume) { must(v.t, os.Remove(v.path("d/f"))) }
+
+// replaceFile leaves the name as it was; only the file is another one.
+func replaceFile(v *volume) {
+	removeFile(v)
+	write(v.t, v.path("d/f"), "another f")
 }
 
-func attackResurrectDirectory(t *testing.T) {
-	v := ledgerVolume(t)
-	kept := filepath.Join(t.TempDir(), "sub")
-	sh(t, "/", "cp -a "+v.back("d/sub")+" "+kept)
-	v.mount()
-	must(t, os.RemoveAll(v.path("d/sub")))
-	must(t, os.Mkdir(v.path("d/sub"), 0o755))
-	write(t, v.path("d/sub/f"), "another f")
-	v.umount()
-	sh(t, "/", "rm -r "+v.back("d/sub")+" && cp -a "+kept+" "+v.back("d/sub"))
-	v.wantNoticed("d/sub/f")
+func replaceDirectory(v *volume) {
+	must(v.t, os.RemoveAll(v.path("d/sub")))
+	must(v.t, os.Mkdir(v.path("d/sub"), 0o755))
+	write(v.t, v.path("d/sub/f"), "another f")
 }
 
-func attackRollbackDirectory(t *testing.T) {
-	v := ledgerVolume(t)
-	kept := filepath.Join(t.TempDir(), "d")
-	sh(t, "/", "cp -a "+v.back("d")+" "+kept)
-	v.mount()
-	write(t, v.path("d/new"), "new")
-	v.umount()
-	sh(t, "/", "rm -r "+v.back("d")+" && cp -a "+kept+" "+v.back("d"))
-	v.wantNoticed("d/f")
+func replaceSymlink(v *volume) {
+	must(v.t, os.Remove(v.path("d/l")))
+	must(v.t, os.Symlink("elsewhere", v.path("d/l")))
 }
+
+func addFile(v *volume) { write(v.t, v.path("d/new"), "new") }
 
 // An emptied directory without identity is what a crash leaves of mkdir, and not here.
 func attackEmptiedDirectory(t *testing.T) {
 	v := ledgerVolume(t)
 	sh(t, v.back("d/sub"), "rm -f f kmsfs.dir")
 	v.wantNoticed("d/sub")
-}
-
-func attackOldSymlink(t *testing.T) {
-	v := ledgerVolume(t)
-	old, err := os.Readlink(v.back("d/l"))
-	must(t, err)
-	v.mount()
-	must(t, os.Remove(v.path("d/l")))
-	must(t, os.Symlink("elsewhere", v.path("d/l")))
-	v.umount()
-	must(t, os.Remove(v.back("d/l")))
-	must(t, os.Symlink(old, v.back("d/l")))
-	v.wantNoticed("d/l")
 }
 
 // renamedTwice renames a directory there and back, and returns the rename log of each time.

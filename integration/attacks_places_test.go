@@ -61,23 +61,60 @@ func copyFile(t *testing.T, from, to string) {
 	sh(t, filepath.Dir(from), "cp -a --remove-destination '"+from+"' '"+to+"'")
 }
 
-func attackSwappedFiles(t *testing.T) {
-	for name, flags := range namesModes {
-		t.Run(name, func(t *testing.T) {
-			v, store := movedVolume(t, flags...)
-			swap(t, store["a"], store["b"])
-			v.mount()
-			wantRejected(t, v.path("a"))
-			wantRejected(t, v.path("b"))
-			wantText(t, cat(v.path("a")), "Key was rejected by service")
-			wantErrno(t, "open for writing", os.WriteFile(v.path("a"), []byte("new"), 0o644), unix.EKEYREJECTED)
-			wantContent(t, v.path("d", "a"), "content of d/a")
-			v.umount()
-			swap(t, store["a"], store["b"])
-			v.mount()
-			v.wantAllAsWritten()
-		})
+// undone changes the store of an unmounted movedVolume, checks what a mount says of it, and takes the
+// change back: then everything must be as it was written.
+func undone(v *volume, change func() (undo func()), check func()) {
+	v.t.Helper()
+	undo := change()
+	v.mount()
+	check()
+	v.umount()
+	undo()
+	v.mount()
+	v.wantAllAsWritten()
+}
+
+// attackSwap exchanges two files, directories or symbolic links in the store, in both ways of keeping names.
+func attackSwap(a, b string, check func(v *volume)) func(t *testing.T) {
+	return func(t *testing.T) {
+		for name, flags := range namesModes {
+			t.Run(name, func(t *testing.T) {
+				v, store := movedVolume(t, flags...)
+				exchange := func() { swap(t, store[a], store[b]) }
+				undone(v, func() func() { exchange(); return exchange }, func() { check(v) })
+			})
+		}
 	}
+}
+
+func wantFilesSwapped(v *volume) {
+	wantRejected(v.t, v.path("a"))
+	wantRejected(v.t, v.path("b"))
+	wantText(v.t, cat(v.path("a")), "Key was rejected by service")
+	wantErrno(v.t, "open for writing", os.WriteFile(v.path("a"), []byte("new"), 0o644), unix.EKEYREJECTED)
+	wantContent(v.t, v.path("d", "a"), "content of d/a")
+}
+
+// With encrypted names the same plaintext name has another spelling in every directory; the store's
+// owner knows both files and swaps them.
+func wantSwappedBetweenDirectories(v *volume) {
+	wantRejected(v.t, v.path("a"))
+	wantRejected(v.t, v.path("d", "a"))
+}
+
+func wantDirectoriesSwapped(v *volume) {
+	_, err := os.Lstat(v.path("x"))
+	wantErrno(v.t, "lookup of x", err, unix.EKEYREJECTED)
+	wantErrno(v.t, "open in y", openErr(v.path("y", "f")), unix.EKEYREJECTED)
+	wantContent(v.t, v.path("a"), "content of a")
+}
+
+func wantSymlinksSwapped(v *volume) {
+	target, err := os.Readlink(v.path("l"))
+	if err == nil {
+		v.t.Fatalf("readlink of a swapped symlink: %q", target)
+	}
+	wantErrno(v.t, "readlink", err, unix.EKEYREJECTED)
 }
 
 func attackFileCopiedOver(t *testing.T) {
@@ -85,15 +122,14 @@ func attackFileCopiedOver(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			v, store := movedVolume(t, flags...)
 			kept := filepath.Join(t.TempDir(), "b")
-			copyFile(t, store["b"], kept)
-			copyFile(t, store["a"], store["b"])
-			v.mount()
-			wantRejected(t, v.path("b"))
-			wantContent(t, v.path("a"), "content of a")
-			v.umount()
-			copyFile(t, kept, store["b"])
-			v.mount()
-			v.wantAllAsWritten()
+			undone(v, func() func() {
+				copyFile(t, store["b"], kept)
+				copyFile(t, store["a"], store["b"])
+				return func() { copyFile(t, kept, store["b"]) }
+			}, func() {
+				wantRejected(t, v.path("b"))
+				wantContent(t, v.path("a"), "content of a")
+			})
 		})
 	}
 }
@@ -101,132 +137,62 @@ func attackFileCopiedOver(t *testing.T) {
 // Overwriting the bytes keeps the inode and its attributes: only the header is another file's.
 func attackContentOfAnother(t *testing.T) {
 	v, store := movedVolume(t)
-	kept, err := os.ReadFile(store["b"])
-	must(t, err)
-	a, err := os.ReadFile(store["a"])
-	must(t, err)
-	must(t, os.WriteFile(store["b"], a, 0o644))
-	v.mount()
-	wantRejected(t, v.path("b"))
-	v.umount()
-	must(t, os.WriteFile(store["b"], kept, 0o644))
-	v.mount()
-	v.wantAllAsWritten()
+	undone(v, func() func() {
+		kept, err := os.ReadFile(store["b"])
+		must(t, err)
+		a, err := os.ReadFile(store["a"])
+		must(t, err)
+		must(t, os.WriteFile(store["b"], a, 0o644))
+		return func() { must(t, os.WriteFile(store["b"], kept, 0o644)) }
+	}, func() { wantRejected(t, v.path("b")) })
+}
+
+// rename renames within the store; undo takes it back.
+func rename(t *testing.T, from, to string) (undo func()) {
+	t.Helper()
+	must(t, os.Rename(from, to))
+	return func() { must(t, os.Rename(to, from)) }
 }
 
 // With plaintext names whoever owns the store can choose any name, with encrypted ones only such
 // that the volume made in that directory.
 func attackRenamedFile(t *testing.T) {
 	v, store := movedVolume(t, "--plaintext-names")
-	renamed := filepath.Join(v.Back, "renamed")
-	must(t, os.Rename(store["a"], renamed))
-	v.mount()
-	wantRejected(t, v.path("renamed"))
-	v.umount()
-	must(t, os.Rename(renamed, store["a"]))
-	v.mount()
-	v.wantAllAsWritten()
+	undone(v, func() func() { return rename(t, store["a"], filepath.Join(v.Back, "renamed")) },
+		func() { wantRejected(t, v.path("renamed")) })
 }
 
 func attackNameOfAnotherDirectory(t *testing.T) {
 	v, store := movedVolume(t)
 	other := filepath.Join(v.Back, filepath.Base(store["d/a"])) // a name of another directory
-	must(t, os.Rename(store["a"], other))
-	v.mount()
-	entries, _ := os.ReadDir(v.Mnt)
-	for _, e := range entries {
-		if e.Name() == "a" {
-			t.Error("the file is still listed")
+	undone(v, func() func() { return rename(t, store["a"], other) }, func() {
+		entries, _ := os.ReadDir(v.Mnt)
+		for _, e := range entries {
+			if e.Name() == "a" {
+				t.Error("the file is still listed")
+			}
 		}
-	}
-	wantErrno(t, "open", openErr(v.path("a")), unix.ENOENT)
-	v.umount()
-	must(t, os.Rename(other, store["a"]))
-	v.mount()
-	v.wantAllAsWritten()
+		wantErrno(t, "open", openErr(v.path("a")), unix.ENOENT)
+	})
 }
 
 func attackFileMoved(t *testing.T) {
 	v, store := movedVolume(t, "--plaintext-names")
 	kept := filepath.Join(t.TempDir(), "da")
-	copyFile(t, store["d/a"], kept)
-	must(t, os.Rename(store["a"], store["d/a"]))
-	v.mount()
-	wantRejected(t, v.path("d", "a"))
-	v.umount()
-	must(t, os.Rename(store["d/a"], store["a"]))
-	copyFile(t, kept, store["d/a"])
-	v.mount()
-	v.wantAllAsWritten()
-}
-
-// With encrypted names the same plaintext name has another spelling in every directory; the store's
-// owner knows both files and swaps them.
-func attackSwappedBetweenDirectories(t *testing.T) {
-	for name, flags := range namesModes {
-		t.Run(name, func(t *testing.T) {
-			v, store := movedVolume(t, flags...)
-			swap(t, store["a"], store["d/a"])
-			v.mount()
-			wantRejected(t, v.path("a"))
-			wantRejected(t, v.path("d", "a"))
-			v.umount()
-			swap(t, store["a"], store["d/a"])
-			v.mount()
-			v.wantAllAsWritten()
-		})
-	}
-}
-
-func attackSwappedDirectories(t *testing.T) {
-	for name, flags := range namesModes {
-		t.Run(name, func(t *testing.T) {
-			v, store := movedVolume(t, flags...)
-			swap(t, store["x"], store["y"])
-			v.mount()
-			_, err := os.Lstat(v.path("x"))
-			wantErrno(t, "lookup of x", err, unix.EKEYREJECTED)
-			wantErrno(t, "open in y", openErr(v.path("y", "f")), unix.EKEYREJECTED)
-			wantContent(t, v.path("a"), "content of a")
-			v.umount()
-			swap(t, store["x"], store["y"])
-			v.mount()
-			v.wantAllAsWritten()
-		})
-	}
+	undone(v, func() func() {
+		copyFile(t, store["d/a"], kept)
+		back := rename(t, store["a"], store["d/a"])
+		return func() { back(); copyFile(t, kept, store["d/a"]) }
+	}, func() { wantRejected(t, v.path("d", "a")) })
 }
 
 func attackSwappedIdentities(t *testing.T) {
 	v, store := movedVolume(t, "--plaintext-names")
-	swapIdentities := func() {
+	exchange := func() {
 		swap(t, filepath.Join(store["x"], "kmsfs.dir"), filepath.Join(store["y"], "kmsfs.dir"))
 	}
-	swapIdentities()
-	v.mount()
-	wantErrno(t, "open in x", openErr(v.path("x", "f")), unix.EKEYREJECTED)
-	v.umount()
-	swapIdentities()
-	v.mount()
-	v.wantAllAsWritten()
-}
-
-func attackSwappedSymlinks(t *testing.T) {
-	for name, flags := range namesModes {
-		t.Run(name, func(t *testing.T) {
-			v, store := movedVolume(t, flags...)
-			swap(t, store["l"], store["m"])
-			v.mount()
-			if target, err := os.Readlink(v.path("l")); err == nil {
-				t.Fatalf("readlink of a swapped symlink: %q", target)
-			} else {
-				wantErrno(t, "readlink", err, unix.EKEYREJECTED)
-			}
-			v.umount()
-			swap(t, store["l"], store["m"])
-			v.mount()
-			v.wantAllAsWritten()
-		})
-	}
+	undone(v, func() func() { exchange(); return exchange },
+		func() { wantErrno(t, "open in x", openErr(v.path("x", "f")), unix.EKEYREJECTED) })
 }
 
 // After a rename inside the mount the old path's wrapped key is gone: moving the store file back does

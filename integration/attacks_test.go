@@ -17,12 +17,12 @@ type attackCase struct {
 func attacks() map[string][]attackCase {
 	rows := map[string][]attackCase{
 		"swap-files": {
-			{"swapped", attackSwappedFiles}, {"between directories", attackSwappedBetweenDirectories},
+			{"swapped", attackSwap("a", "b", wantFilesSwapped)}, {"between directories", attackSwap("a", "d/a", wantSwappedBetweenDirectories)},
 			{"renamed", attackRenamedFile}, {"renamed to a name of another directory", attackNameOfAnotherDirectory},
 			{"moved to another directory", attackFileMoved}, {"its old name", attackOldNameOfFile},
 		},
 		"move-dir": {
-			{"swapped", attackSwappedDirectories}, {"its old name", attackOldNameOfDirectory},
+			{"swapped", attackSwap("x", "y", wantDirectoriesSwapped)}, {"its old name", attackOldNameOfDirectory},
 			{"into a readable directory", attackMovedIntoReadable},
 		},
 		"dirid-poison": {{"swapped identities", attackSwappedIdentities}, {"copied", attackCopiedDirectory}},
@@ -34,7 +34,7 @@ func attacks() map[string][]attackCase {
 		"mix-keys":      {{"of another volume", attackFileOfAnotherVolume}, {"slots of another file", attackForeignSlots}},
 		"config-tamper": {{"edited volume file", attackEditedVolumeFile}},
 		"xattr":         {{"swapped", attackAttributes}},
-		"symlink":       {{"swapped", attackSwappedSymlinks}},
+		"symlink":       {{"swapped", attackSwap("l", "m", wantSymlinksSwapped)}},
 		"rename-log":    {{"edited", attackRenameLog}},
 		"mode-tamper":   {{"accepted", attackModes}},
 		"oracle":        {{"one error", attackOracle}},
