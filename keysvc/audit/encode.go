@@ -139,16 +139,26 @@ func (w *writer) optionalParams(name string, p Params) {
 
 func (w *writer) params(name string, p Params) {
 	w.name(name)
-	if p == nil {
+	object(w, p, w.value)
+}
+
+// object writes a map, null if it is nil, with its names in order.
+func object[M ~map[string]V, V any](w *writer, of M, value func(V)) {
+	if of == nil {
 		w.text = append(w.text, "null"...)
 		return
 	}
 	w.open('{')
-	for _, name := range sortedNames(p) {
+	names := make([]string, 0, 8) // on the stack unless there are more
+	for name := range of {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
 		w.comma()
 		w.string(name)
 		w.text = append(w.text, ':')
-		w.value(p[name])
+		value(of[name])
 	}
 	w.close('}')
 }
@@ -163,35 +173,10 @@ func (w *writer) value(v any) {
 	case int32:
 		w.text = strconv.AppendInt(w.text, int64(v), 10)
 	case map[string]string:
-		w.pairs(v)
+		object(w, v, w.string)
 	default:
 		w.other(v)
 	}
-}
-
-func (w *writer) pairs(pairs map[string]string) {
-	if pairs == nil {
-		w.text = append(w.text, "null"...)
-		return
-	}
-	w.open('{')
-	for _, name := range sortedNames(pairs) {
-		w.comma()
-		w.string(name)
-		w.text = append(w.text, ':')
-		w.string(pairs[name])
-	}
-	w.close('}')
-}
-
-// sortedNames are a map's names in order, in one allocation.
-func sortedNames[V any](of map[string]V) []string {
-	names := make([]string, 0, len(of))
-	for name := range of {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
 }
 
 // string writes a text that needs no escaping itself.
