@@ -76,7 +76,8 @@ func (a *app) serve(ctx context.Context, f *serveFlags) error {
 	if err != nil {
 		return err
 	}
-	files, err := f.tls.files()
+	log := newLogger(a.ui.err, false)
+	files, err := f.tls.files(log.Warn)
 	if err != nil {
 		return err
 	}
@@ -89,7 +90,6 @@ func (a *app) serve(ctx context.Context, f *serveFlags) error {
 	if err := harden(); err != nil {
 		return err
 	}
-	log := newLogger(a.ui.err, false)
 	keys, err := a.openEmbedded(ctx, f.first, a.ui.AskSecret, log)
 	if err != nil {
 		return err

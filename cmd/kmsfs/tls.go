@@ -32,8 +32,9 @@ func (f *tlsFlags) wanted() bool {
 	return f.private || f.cert != "" || f.key != "" || f.caDir != "" || len(f.names) > 0
 }
 
-// files reads the certificate that was given; nil means that none was.
-func (f *tlsFlags) files() (*certs.Files, error) {
+// files reads the certificate that was given; nil means that none was. warn is for
+// the log.
+func (f *tlsFlags) files(warn func(message string, attributes ...any)) (*certs.Files, error) {
 	switch {
 	case f.cert == "" && f.key == "":
 		if f.wanted() && !f.private && f.caDir == "" {
@@ -45,10 +46,15 @@ func (f *tlsFlags) files() (*certs.Files, error) {
 	case f.private || f.caDir != "" || len(f.names) > 0:
 		return nil, usagef("--tls makes a certificate, --tls-cert gives one; use one of them")
 	}
-	files, err := certs.OpenFiles(f.cert, f.key)
+	files, err := certs.OpenFiles(f.cert, f.key, func(err error) {
+		warn("the TLS certificate has changed and cannot be used; the one from before is served", "error", err)
+	})
 	if err != nil {
 		return nil, failf(exitUsage, "--tls-cert is the certificate with its chain, --tls-key its private key, both PEM",
 			"the TLS certificate cannot be used: %v", err)
+	}
+	if files.KeyIsPublic() {
+		warn("every user of this machine can read the TLS certificate's private key", "file", f.key)
 	}
 	return files, nil
 }

@@ -46,7 +46,7 @@ func exchange(t *testing.T, e *endpoint, text string, methods ...string) []*http
 	if _, err := io.WriteString(c, text); err != nil {
 		t.Fatal(err)
 	}
-	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = c.SetReadDeadline(time.Now().Add(readTime + 5*time.Second))
 	from := bufio.NewReader(c)
 	var answers []*http.Response
 	for _, method := range methods {

@@ -86,6 +86,19 @@ func TestReadinessIsLookedAtOnceForManyWhoAsk(t *testing.T) {
 	}
 }
 
+// Clients try again what took too long.
+func TestASlowBodyOfAPrincipalIsATimeout(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes as long as the server's patience")
+	}
+	e := serve(t)
+	text := e.text("ListKeys", `{"Limit":1}`)
+	answer := exchange(t, e, text[:len(text)-1], "POST")[0]
+	if body, _ := io.ReadAll(answer.Body); answer.StatusCode != http.StatusRequestTimeout || !answer.Close || !strings.Contains(string(body), "RequestTimeoutException") {
+		t.Errorf("%s %s", answer.Status, body)
+	}
+}
+
 // A client that never ends its headers is cut off.
 func TestASlowClientIsCutOff(t *testing.T) {
 	if testing.Short() {

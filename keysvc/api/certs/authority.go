@@ -52,6 +52,9 @@ func OpenAuthority(dir string, now func() time.Time) (*Authority, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
+	if err := checkDirectory(dir); err != nil {
+		return nil, err
+	}
 	unlock, err := lock(dir)
 	if err != nil {
 		return nil, err
@@ -69,6 +72,19 @@ func OpenAuthority(dir string, now func() time.Time) (*Authority, error) {
 			dir, a.cert.NotAfter.Format(time.DateOnly), caFile, caKeyFile, caFile)
 	}
 	return a, nil
+}
+
+// checkDirectory refuses a directory in which others could put an authority of
+// theirs.
+func checkDirectory(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	if mode := info.Mode().Perm(); mode&0o022 != 0 {
+		return fmt.Errorf("certificate authority in %s: others than its owner can write there (mode %04o)", dir, mode)
+	}
+	return nil
 }
 
 // lock keeps other processes from making the authority at the same time.
@@ -167,15 +183,18 @@ func (a *Authority) create() error {
 func writePEM(path, kind string, der []byte, mode os.FileMode) error {
 	text := pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
 	defer clear(text)
-	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(text)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+	if err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err == nil {
 		err = os.Rename(f.Name(), path)
 	}
-	return err
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
 }
 
 // serialNumber has 128 random bits.

@@ -170,7 +170,8 @@ func TestChangedFilesAreReadAgain(t *testing.T) {
 	}
 	a := authority(t, t.TempDir(), &clock{time.Now()})
 	first := write(a)
-	files, err := OpenFiles(filepath.Join(dir, "cert"), filepath.Join(dir, "key"))
+	var failures []error
+	files, err := OpenFiles(filepath.Join(dir, "cert"), filepath.Join(dir, "key"), func(err error) { failures = append(failures, err) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,10 +185,50 @@ func TestChangedFilesAreReadAgain(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "cert"), []byte("half writ"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := files.Certificate(nil); err != nil || string(got.Certificate[0]) != string(second.Certificate[0]) {
-		t.Errorf("the certificate from before is gone: %v", err)
+	for range 3 {
+		if got, err := files.Certificate(nil); err != nil || string(got.Certificate[0]) != string(second.Certificate[0]) {
+			t.Errorf("the certificate from before is gone: %v", err)
+		}
 	}
-	if _, err := OpenFiles(filepath.Join(dir, "cert"), filepath.Join(dir, "key")); err == nil {
+	if len(failures) != 1 {
+		t.Errorf("one bad change was told as %v", failures)
+	}
+	if _, err := OpenFiles(filepath.Join(dir, "cert"), filepath.Join(dir, "key"), nil); err == nil {
 		t.Error("opened")
+	}
+	third := write(a)
+	if got, err := files.Certificate(nil); err != nil || string(got.Certificate[0]) != string(third.Certificate[0]) || len(failures) != 1 {
+		t.Errorf("not the certificate that is good again: %v %v", err, failures)
+	}
+	if files.KeyIsPublic() {
+		t.Error("the key's mode is 0600")
+	}
+	if err := os.Chmod(filepath.Join(dir, "key"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if files, err = OpenFiles(filepath.Join(dir, "cert"), filepath.Join(dir, "key"), nil); err != nil || !files.KeyIsPublic() {
+		t.Errorf("everybody can read the key: %v", err)
+	}
+}
+
+// Who can write to the directory could have prepared the authority, or where its
+// key is written to.
+func TestADirectoryOfOthersHoldsNoAuthority(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenAuthority(dir, nil); err == nil || !strings.Contains(err.Error(), "others than its owner can write there") {
+		t.Error(err)
+	}
+	dir, elsewhere := t.TempDir(), filepath.Join(t.TempDir(), "elsewhere")
+	for _, name := range []string{caFile, caKeyFile} {
+		if err := os.Symlink(elsewhere, filepath.Join(dir, name+".new")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	authority(t, dir, &clock{time.Now()})
+	if _, err := os.Stat(elsewhere); err == nil {
+		t.Error("written through a link")
 	}
 }
