@@ -17,10 +17,13 @@ import (
 const (
 	headerTime = 5 * time.Second   // for a request's headers
 	readTime   = 10 * time.Second  // for headers and body
-	writeTime  = 30 * time.Second  // from the end of the headers to the end of the answer
 	idleTime   = 120 * time.Second // between requests on a connection
 	stopTime   = 10 * time.Second  // for requests under way when the server stops
 	maxHeader  = 16 << 10          // bytes
+
+	// From the end of the headers to the end of the answer: the longest request and
+	// the longest operation leave some of it.
+	writeTime = readTime + callTime + 10*time.Second
 )
 
 // Listener is where a Server answers.

@@ -23,7 +23,7 @@ type Store struct {
 	path string
 
 	mu   sync.Mutex // protects what follows; held while the file is read
-	seen os.FileInfo
+	seen version
 	keys map[string]Principal // by access key id
 }
 
@@ -40,15 +40,15 @@ func (s *Store) Find(accessKeyID string) (p Principal, ok bool, err error) {
 	const op = "find the access key"
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	info, err := os.Stat(s.path)
+	now, err := versionOf(s.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Principal{}, false, nil
 	}
 	if err != nil {
-		return Principal{}, false, unreadable(op, err, "")
+		return Principal{}, false, unreadable(op, &fs.PathError{Op: "stat", Path: s.path, Err: err}, "")
 	}
-	if !sameFile(info, s.seen) {
-		if err := s.reload(op, info); err != nil {
+	if now != s.seen {
+		if err := s.reload(op, now); err != nil {
 			return Principal{}, false, err
 		}
 	}
@@ -56,20 +56,32 @@ func (s *Store) Find(accessKeyID string) (p Principal, ok bool, err error) {
 	return p, ok, nil
 }
 
-// sameFile tells whether a file is the one that was read before, unchanged.
-func sameFile(now, before os.FileInfo) bool {
-	return before != nil && os.SameFile(now, before) && now.Size() == before.Size() &&
-		now.ModTime().Equal(before.ModTime()) && now.Mode() == before.Mode()
+// version tells a file, and each state that it was in, from others. Every request
+// asks for it.
+type version struct {
+	device, inode   uint64
+	size            int64
+	mode            uint32
+	written, change unix.Timespec
+}
+
+func versionOf(path string) (version, error) {
+	var st unix.Stat_t
+	err := unix.Stat(path, &st)
+	for errors.Is(err, unix.EINTR) {
+		err = unix.Stat(path, &st)
+	}
+	return version{st.Dev, st.Ino, st.Size, st.Mode, st.Mtim, st.Ctim}, err
 }
 
 // reload reads the file again. The caller holds mu. If the file changes meanwhile,
-// info is the older one and the next Find reads again.
-func (s *Store) reload(op string, info os.FileInfo) error {
+// now is the older version and the next Find reads again.
+func (s *Store) reload(op string, now version) error {
 	list, err := s.read(op)
 	if err != nil {
 		return err
 	}
-	s.seen, s.keys = info, make(map[string]Principal, len(list))
+	s.seen, s.keys = now, make(map[string]Principal, len(list))
 	for _, p := range list {
 		s.keys[p.AccessKeyID] = p
 	}

@@ -14,8 +14,21 @@ const maxKeys = 1024
 // secret, day and region that a good signature was made for. The zero value is
 // ready, and any number of goroutines may use it.
 type Keys struct {
+	room sync.Pool // of *[roomSize]byte, for the texts that are signed
+
 	mu      sync.RWMutex // guards derived
 	derived map[keyScope]*signingKey
+}
+
+// roomSize is enough for the canonical text of a usual request, in bytes.
+const roomSize = 1024
+
+// takeRoom returns room for texts, which putting it into the pool gives back.
+func (k *Keys) takeRoom() *[roomSize]byte {
+	if room, ok := k.room.Get().(*[roomSize]byte); ok {
+		return room
+	}
+	return new([roomSize]byte)
 }
 
 type keyScope struct {

@@ -139,7 +139,8 @@ func (a *authorization) checkSigned(r *http.Request) error {
 // Verify checks the signature over the headers and the body, in constant time
 // with regard to the secret. Its errors are of type [*Error].
 func (r *Request) Verify(keys *Keys, secret Secret, body []byte) error {
-	var room [1024]byte // for texts of a usual length
+	room := keys.takeRoom()
+	defer keys.room.Put(room)
 	sum := sha256.Sum256(body)
 	bodyHash := hex.AppendEncode(room[:0], sum[:])
 	if err := r.checkClaimed(bodyHash); err != nil {
