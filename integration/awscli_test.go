@@ -31,6 +31,10 @@ type keyServer struct {
 	vol  *volume  // only its state directory
 	dir  string
 	last string // of aws on standard error
+
+	flags []string // of kmsfs serve
+	proc  *exec.Cmd
+	log   bytes.Buffer
 }
 
 func startKeyServer(t *testing.T, flags ...string) *keyServer {
@@ -48,28 +52,44 @@ func startKeyServerOf(t *testing.T, account string, flags ...string) *keyServer 
 func startKeyServerMadeWith(t *testing.T, first []string, flags ...string) *keyServer {
 	t.Helper()
 	dir := t.TempDir()
-	s := &keyServer{t: t, dir: dir, vol: &volume{t: t, State: filepath.Join(dir, "state")}}
+	s := &keyServer{t: t, dir: dir, vol: &volume{t: t, State: filepath.Join(dir, "state")}, flags: flags}
 	s.env = s.credentials("admin", append([]string{"--admin"}, first...)...)
-	cmd := exec.Command(binary, append([]string{"serve", "--listen", "127.0.0.1:0"}, flags...)...)
-	cmd.Env = append(os.Environ(), "KMSFS_STATE_DIR="+s.vol.State)
-	var log bytes.Buffer
-	cmd.Stderr = &log
-	out, err := cmd.StdoutPipe()
-	must(t, err)
-	must(t, cmd.Start())
-	t.Cleanup(func() {
-		must(t, cmd.Process.Signal(unix.SIGTERM))
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("kmsfs serve ended with %v\n%s", err, &log)
-		}
-	})
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatalf("kmsfs serve printed no URL: %v\n%s", err, &log)
-	}
-	s.url = strings.TrimSpace(line)
+	s.start()
+	t.Cleanup(s.stop)
 	return s
 }
+
+// start starts kmsfs serve, on any port, and waits until it is ready.
+func (s *keyServer) start() {
+	s.t.Helper()
+	s.proc = exec.Command(binary, append([]string{"serve", "--listen", "127.0.0.1:0"}, s.flags...)...)
+	s.proc.Env = append(os.Environ(), "KMSFS_STATE_DIR="+s.vol.State)
+	s.proc.Stderr = &s.log
+	out, err := s.proc.StdoutPipe()
+	must(s.t, err)
+	must(s.t, s.proc.Start())
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		s.t.Fatalf("kmsfs serve printed no URL: %v\n%s", err, &s.log)
+	}
+	s.url = strings.TrimSpace(line)
+}
+
+// stop ends kmsfs serve as a restart of its host would, unless it is not running.
+func (s *keyServer) stop() {
+	s.t.Helper()
+	if s.proc == nil {
+		return
+	}
+	must(s.t, s.proc.Process.Signal(unix.SIGTERM))
+	if err := s.proc.Wait(); err != nil {
+		s.t.Errorf("kmsfs serve ended with %v\n%s", err, &s.log)
+	}
+	s.proc = nil
+}
+
+// addr is the host and port that it serves on.
+func (s *keyServer) addr() string { return s.url[strings.Index(s.url, "//")+2:] }
 
 // credentials makes a principal and returns the environment in which aws acts as it.
 func (s *keyServer) credentials(name string, flags ...string) []string {

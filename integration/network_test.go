@@ -184,7 +184,7 @@ type remoteVolume struct {
 func newRemoteVolume(t *testing.T, flags ...string) *remoteVolume {
 	t.Helper()
 	s := startKeyServer(t, flags...)
-	r := &remoteVolume{keys: s, net: newNetwork(t, s.url[strings.Index(s.url, "//")+2:])}
+	r := &remoteVolume{keys: s, net: newNetwork(t, s.addr())}
 	r.volume = &volume{t: t, State: s.dir + "/client", Back: s.dir + "/back", Mnt: s.dir + "/mnt", env: s.env}
 	must(t, exec.Command("mkdir", r.Mnt).Run())
 	url := "http://" + r.net.addr

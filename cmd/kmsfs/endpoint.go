@@ -15,14 +15,13 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
-	"github.com/aws/smithy-go/middleware"
 	"github.com/spf13/pflag"
+
+	"github.com/kmsfs/kmsfs/cmd/kmsfs/patience"
 )
 
 // socketPrefix marks the endpoint of a unix socket.
@@ -50,7 +49,7 @@ func (a *app) addEndpointFlag(f *pflag.FlagSet) {
 
 // openEndpoint makes a client of the remote key service. Credentials and region come from where the
 // AWS SDK looks for them: environment, ~/.aws, instance roles.
-func (a *app) openEndpoint(ctx context.Context, tries retries) (*openedKeys, error) {
+func (a *app) openEndpoint(ctx context.Context, wait *patience.Patience) (*openedKeys, error) {
 	if err := checkEndpoint(a.remote.endpoint); err != nil {
 		return nil, err
 	}
@@ -58,11 +57,7 @@ func (a *app) openEndpoint(ctx context.Context, tries retries) (*openedKeys, err
 	if err != nil {
 		return nil, err
 	}
-	options := []func(*config.LoadOptions) error{config.WithHTTPClient(transport), config.WithDefaultRegion(defaultRegion)}
-	if a.remote.profile != "" {
-		options = append(options, config.WithSharedConfigProfile(a.remote.profile))
-	}
-	loaded, err := config.LoadDefaultConfig(ctx, append(options, tries...)...)
+	loaded, err := a.remote.configure(ctx, transport, wait)
 	if err != nil {
 		return nil, failf(exitKeys, "check AWS_PROFILE, --profile and ~/.aws/config", "read the AWS configuration: %v", err)
 	}
@@ -77,9 +72,30 @@ func (a *app) openEndpoint(ctx context.Context, tries retries) (*openedKeys, err
 	}, nil
 }
 
+// configure reads the AWS configuration. Without wait the client tries again as the configuration says.
+func (r *remote) configure(ctx context.Context, transport *awshttp.BuildableClient, wait *patience.Patience) (aws.Config, error) {
+	options := []func(*config.LoadOptions) error{config.WithDefaultRegion(defaultRegion)}
+	if r.profile != "" {
+		options = append(options, config.WithSharedConfigProfile(r.profile))
+	}
+	if wait != nil {
+		transport = transport.WithTransportOptions(wait.Transport)
+		options = append(options, wait.Options()...)
+	}
+	loaded, err := config.LoadDefaultConfig(ctx, append(options, config.WithHTTPClient(transport))...)
+	if own, ok := loaded.HTTPClient.(*awshttp.BuildableClient); ok {
+		loaded.HTTPClient = own.Freeze() // AWS_DEFAULTS_MODE would put another dialer into it
+	}
+	return loaded, err
+}
+
+// commandWait is how long a command waits for one answer, such as that to the making of a large RSA key.
+const commandWait = time.Minute
+
 // transport makes the HTTP client, and the URL that it is used with.
 func (r *remote) transport() (client *awshttp.BuildableClient, base string, err error) {
 	client, base = awshttp.NewBuildableClient(), r.endpoint
+	client = client.WithTransportOptions(func(t *http.Transport) { t.ResponseHeaderTimeout = commandWait })
 	if name, ok := strings.CutPrefix(r.endpoint, socketPrefix); ok {
 		path, err := filepath.Abs(name) // a daemon leaves this directory
 		if err != nil {
@@ -106,28 +122,11 @@ func (r *remote) transport() (client *awshttp.BuildableClient, base string, err 
 	}), base, nil
 }
 
-// retries is how often and how fast a client tries again. Commands do as the AWS configuration says.
-type retries []func(*config.LoadOptions) error
-
 // usualWait is how long an open waits for a key service that doesn't answer.
 const usualWait = 10 * time.Second
 
-// patient is for a mount, whose opens wait for a key service that restarts: it tries again every
-// second at the latest until the wait is over.
-func (r *remote) patient() retries {
-	wait := cmp.Or(r.wait, usualWait)
-	bounded := middleware.InitializeMiddlewareFunc("kmsfs.wait",
-		func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
-			ctx, cancel := context.WithTimeout(ctx, wait)
-			defer cancel()
-			return next.HandleInitialize(ctx, in)
-		})
-	add := func(stack *middleware.Stack) error { return stack.Initialize.Add(bounded, middleware.Before) }
-	return retries{config.WithAPIOptions([]func(*middleware.Stack) error{add}), config.WithRetryer(func() aws.Retryer {
-		endless := func(o *retry.StandardOptions) { o.MaxBackoff, o.RateLimiter = time.Second, ratelimit.None }
-		return retry.AddWithMaxAttempts(retry.NewStandard(endless), 0)
-	})}
-}
+// patient is for a mount, whose opens wait for a key service that restarts.
+func (r *remote) patient() *patience.Patience { return patience.New(cmp.Or(r.wait, usualWait)) }
 
 // callerARN asks who the credentials belong to. kmsfs serve answers it itself; for AWS it is another
 // service than KMS.

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kmsfs/kmsfs/cmd/kmsfs/control"
+	"github.com/kmsfs/kmsfs/cmd/kmsfs/patience"
 	"github.com/kmsfs/kmsfs/keysvc/embedded"
 )
 
@@ -61,12 +62,12 @@ func (a *app) openKeys(ctx context.Context, first firstUse) (*openedKeys, error)
 }
 
 // openKeysWith is openKeys with another way to ask for a PIN, a log, and another patience with an endpoint.
-func (a *app) openKeysWith(ctx context.Context, first firstUse, ask func(string) ([]byte, error), log *slog.Logger, tries retries) (*openedKeys, error) {
+func (a *app) openKeysWith(ctx context.Context, first firstUse, ask func(string) ([]byte, error), log *slog.Logger, wait *patience.Patience) (*openedKeys, error) {
 	switch {
 	case a.remote.endpoint != "" && first != (firstUse{create: first.create}):
 		return nil, usagef("--hsm-module, --hsm-token, --postgres and --account are for a key service here, not for one at --endpoint")
 	case a.remote.endpoint != "":
-		return a.openEndpoint(ctx, tries)
+		return a.openEndpoint(ctx, wait)
 	}
 	keys, err := a.openEmbedded(ctx, first, ask, log)
 	if err != nil {
