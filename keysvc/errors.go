@@ -199,8 +199,13 @@ func refuse(kind Kind, format string, args ...any) *Error {
 
 // internal wraps a fault of the store, the audit trail or the machine.
 func internal(err error) *Error {
-	if errors.Is(err, store.ErrUnavailable) {
+	switch {
+	case errors.Is(err, store.ErrUncertain):
+		return &Error{Kind: KindTimeout, Message: "The database of the key service was lost during the call; look whether the change was made.", Err: err}
+	case errors.Is(err, store.ErrUnavailable):
 		return &Error{Kind: KindTimeout, Message: "The database of the key service can't be reached now; try again.", Err: err}
+	case errors.Is(err, store.ErrText):
+		return &Error{Kind: KindValidation, Message: "A text in the request has a zero byte or is not UTF-8.", Err: err}
 	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return &Error{Kind: KindTimeout, Message: "The call ended before the key service could answer it.", Err: err}

@@ -181,6 +181,9 @@ func (c *call) putNewKeyStore(ks *store.KeyStore, secret []byte) error {
 			return tx.PutKeyStore(c.ctx, *ks)
 		})
 	}
+	if errors.Is(err, store.ErrUncertain) {
+		return err // the key store may be there, and then needs it
+	}
 	if err != nil {
 		return errors.Join(err, c.s.destroySecret(c.ctx, ks))
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -12,9 +13,15 @@ var ErrNotFound = errors.New("not in the store")
 // ErrExists says that an alias of that name is already in the store.
 var ErrExists = errors.New("already in the store")
 
-// ErrUnavailable says that the database can't be reached now. It may be back at any time. An Update that
-// fails so may have been committed, if the answer is what got lost.
+// ErrUnavailable says that the database can't be reached now. It may be back at any time.
 var ErrUnavailable = errors.New("the database of the key service can't be reached")
+
+// ErrUncertain says that the database was lost while an Update was committed, so that it may have been
+// or not. It is an ErrUnavailable too.
+var ErrUncertain = fmt.Errorf("%w, and whether the change was made is not known", ErrUnavailable)
+
+// ErrText says that a text can't be stored: it has a zero byte or is not UTF-8.
+var ErrText = errors.New("the text has a zero byte or is not UTF-8")
 
 // Store is a transactional database of keys, aliases, grants, tags and custom key
 // stores.
@@ -24,8 +31,8 @@ type Store interface {
 
 	// Update runs fn in a transaction that excludes every other Update in every
 	// process, and commits it, durably, if fn returns nil. fn may run more than
-	// once and must not have effects that don't bear repeating. An error doesn't
-	// always mean that nothing was committed: see ErrUnavailable.
+	// once and must not have effects that don't bear repeating. Nothing was committed
+	// if it returns an error, unless that is ErrUncertain.
 	Update(ctx context.Context, fn func(Tx) error) error
 
 	// RecordUsage keeps of each key the newest use, of those given and the one that is

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kmsfs/kmsfs/keysvc/store"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -34,14 +35,18 @@ func (s *Store) attempt(caller context.Context, run func(context.Context) (again
 		switch {
 		case err == nil:
 			return nil
+		case errors.Is(err, store.ErrUncertain):
+			return err
 		case caller.Err() != nil:
-			return errors.Join(caller.Err(), err)
+			return fmt.Errorf("%w: %w", caller.Err(), err)
 		case ctx.Err() != nil:
 			return fmt.Errorf("%w: no answer within %v: %w", store.ErrUnavailable, callTimeout, err)
 		case again && n < maxAttempts:
 			pause(ctx, retryPause<<n)
 		case isLost(err) || isAborted(err):
 			return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+		case sqlState(err) == "22021":
+			return fmt.Errorf("%w: %w", store.ErrText, err)
 		default:
 			return err
 		}
@@ -53,6 +58,15 @@ func pause(ctx context.Context, d time.Duration) {
 	case <-ctx.Done():
 	case <-time.After(d):
 	}
+}
+
+// ofCommit makes an error of a commit uncertain, unless the server gave it or wasn't asked. pgx's own
+// opinion on that (SafeToRetry) isn't asked: it says "conn closed" as well when only the answer got lost.
+func ofCommit(err error) error {
+	if sqlState(err) != "" || errors.Is(err, pgx.ErrTxCommitRollback) || errors.Is(err, sql.ErrTxDone) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", store.ErrUncertain, err)
 }
 
 // isAborted tells whether the server has ended a transaction so that it can be done again: for a

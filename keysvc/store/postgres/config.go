@@ -17,11 +17,13 @@ import (
 const (
 	dialTimeout = 5 * time.Second  // of one connection
 	callTimeout = 10 * time.Second // of one View or Update, with all its attempts
+	// commitTimeout is how long a commit that has begun may take beyond callTimeout.
+	commitTimeout = 5 * time.Second
 
 	// The server ends what takes longer, so that a host that has fallen silent in the middle of an
 	// update doesn't keep its lock.
 	statementTimeout = callTimeout
-	idleTimeout      = callTimeout + 5*time.Second
+	idleTimeout      = callTimeout + commitTimeout
 
 	maxConnections     = 16
 	maxIdleConnections = 4

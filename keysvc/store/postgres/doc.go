@@ -13,8 +13,8 @@
 // reads one snapshot (repeatable read), which is the state between two updates.
 // Together that is serializable, without its aborts. A transaction that the server
 // ends all the same, as a failover or a deadlock with somebody else's statements can, is
-// tried again a few times; one whose commit got no answer is not, since
-// nobody knows whether it took place. Only the primary is used: a replica that
+// tried again a few times; one whose commit got no answer is not, and fails
+// with [store.ErrUncertain]. Only the primary is used: a replica that
 // lags would show a disabled key as enabled.
 //
 // Every transaction has a deadline, and the server ends those of a host that

@@ -88,8 +88,7 @@ func (s *Store) view(ctx context.Context, fn func(store.Tx) error) (again bool, 
 	return isAborted(err), err
 }
 
-// Update implements [store.Store]. An error that is [store.ErrUnavailable] may mean that the update has
-// taken place and the answer was lost.
+// Update implements [store.Store].
 func (s *Store) Update(ctx context.Context, fn func(store.Tx) error) error {
 	return s.attempt(ctx, func(ctx context.Context) (bool, error) {
 		select {
@@ -105,7 +104,15 @@ func (s *Store) Update(ctx context.Context, fn func(store.Tx) error) error {
 // update is one attempt, as view.
 func (s *Store) update(ctx context.Context, fn func(store.Tx) error) (again bool, err error) {
 	session := s.known.session()
-	tx, err := s.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+	connection, err := s.db.Conn(ctx)
+	if err != nil {
+		return isLost(err), err
+	}
+	defer connection.Close()
+	// A caller who gives up ends the statements, but not the commit, whose outcome nobody would know.
+	steady, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout+commitTimeout)
+	defer cancel()
+	tx, err := connection.BeginTx(steady, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	if err != nil {
 		return isLost(err), err
 	}
@@ -121,8 +128,11 @@ func (s *Store) update(ctx context.Context, fn func(store.Tx) error) (again bool
 	if err != nil {
 		return isAborted(err), err
 	}
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
 	if err := tx.Commit(); err != nil {
-		return isAborted(err), err
+		return isAborted(err), ofCommit(err)
 	}
 	s.known.heard(next)
 	return false, nil
