@@ -145,7 +145,7 @@ func apiExitCode(name string) int {
 		return exitIntegrity
 	case "ValidationException", "InvalidKeyUsageException", "InvalidArnException", "InvalidAliasNameException",
 		"InvalidGrantIdException", "InvalidGrantTokenException", "InvalidMarkerException",
-		"InvalidImportTokenException", "ExpiredImportTokenException":
+		"InvalidImportTokenException", "ExpiredImportTokenException", "MalformedPolicyDocumentException":
 		return exitUsage
 	}
 	return exitFailure
@@ -278,7 +278,7 @@ var apiHints = map[string]string{
 	"KMSInvalidSignatureException":                       "the message or the signature was changed, or another key or algorithm was used",
 	"KMSInvalidMacException":                             "the message or the MAC was changed, or another key or algorithm was used",
 	"InvalidKeyUsageException":                           "see what the key is for: kmsfs key describe KEY",
-	"IncorrectKeyMaterialException":                      "import the material that the key had at first; it can never have another",
+	"IncorrectKeyMaterialException":                      "import material that the key had before; a symmetric key can get new material: kmsfs key import --import-type NEW_KEY_MATERIAL",
 	"ExpiredImportTokenException":                        "get new parameters: kmsfs key import-parameters KEY",
 	"IncorrectKeyException":                              "it was wrapped by another key",
 	"InvalidSignatureException":                          "the secret access key is wrong, or the clocks of the two machines differ by more than five minutes",

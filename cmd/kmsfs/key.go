@@ -16,10 +16,11 @@ func newKeyCommand(a *app) *cobra.Command {
 		newKeyEnableCommand(a), newKeyDisableCommand(a),
 		newKeyScheduleDeletionCommand(a), newKeyCancelDeletionCommand(a),
 		newKeyRotateCommand(a), newKeyRotationCommand(a), newKeyUpdateDescriptionCommand(a),
+		newKeyPolicyCommand(a), newKeyLastUsageCommand(a),
 		newKeyEncryptCommand(a), newKeyDecryptCommand(a), newKeyReEncryptCommand(a),
 		newKeyDataKeyCommand(a), newKeyDataKeyPairCommand(a), newKeyRandomCommand(a),
 		newKeySignCommand(a), newKeyVerifyCommand(a), newKeyMACCommand(a), newKeyVerifyMACCommand(a),
-		newKeyPublicKeyCommand(a), newKeyDeriveCommand(a),
+		newKeyPublicKeyCommand(a), newKeyDeriveCommand(a), newKeyEncapsulateCommand(a), newKeyDecapsulateCommand(a),
 		newKeyImportCommand(a), newKeyImportParametersCommand(a), newKeyDeleteMaterialCommand(a),
 		newKeyReplicateCommand(a), newKeyUpdatePrimaryCommand(a))
 	a.addEndpointFlag(c.PersistentFlags())
@@ -37,6 +38,9 @@ func newKeyCreateCommand(a *app) *cobra.Command {
   kmsfs key create --alias alias/signer --spec ECC_NIST_P256`,
 		Args: needArgs(),
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := made.policy.read(a); err != nil {
+				return err
+			}
 			return a.withKeysOf(c.Context(), first, func(s keyClient) error {
 				meta, err := made.create(c.Context(), s)
 				if err != nil {
@@ -53,12 +57,13 @@ func newKeyCreateCommand(a *app) *cobra.Command {
 	c.Flags().StringVar(&made.description, "description", "", "what the key is for")
 	c.Flags().StringVar(&made.alias, "alias", "", "also give it this name")
 	c.Flags().StringVar(&made.spec, "spec", "", "kind of key, such as RSA_3072, ECC_NIST_P256 or HMAC_256 (default SYMMETRIC_DEFAULT)")
-	c.Flags().StringVar(&made.usage, "usage", "", "ENCRYPT_DECRYPT, SIGN_VERIFY, GENERATE_VERIFY_MAC or KEY_AGREEMENT; for RSA and key agreement it must be said")
+	c.Flags().StringVar(&made.usage, "usage", "", "ENCRYPT_DECRYPT, SIGN_VERIFY, GENERATE_VERIFY_MAC, KEY_AGREEMENT or ENCAPSULATE_DECAPSULATE; for RSA and key agreement it must be said")
 	c.Flags().StringVar(&made.origin, "origin", "", "EXTERNAL: its material is imported later (default AWS_KMS, or what the --store is)")
 	c.Flags().BoolVar(&made.multiRegion, "multi-region", false, "one that can be replicated to other regions")
 	c.Flags().StringVar(&made.store, "store", "", "make it in this custom key store, an id or name: kmsfs store list")
 	c.Flags().StringVar(&made.xksKey, "xks-key-id", "", "in an external key store: the key's id there")
 	c.Flags().StringToStringVar(&made.tags, "tags", nil, "tags, K=V,...")
+	made.policy.add(c)
 	addFirstUseFlags(c, &first)
 	return c
 }
@@ -69,6 +74,7 @@ type keyFlags struct {
 	origin, store, xksKey           string
 	multiRegion                     bool
 	tags                            map[string]string
+	policy                          policyFlags
 }
 
 // keyUsage is what was asked for, else what keys of the kind are for as a rule.
@@ -80,6 +86,8 @@ func (f *keyFlags) keyUsage() types.KeyUsageType {
 		return types.KeyUsageTypeGenerateVerifyMac
 	case strings.HasPrefix(f.spec, "ECC_"), strings.HasPrefix(f.spec, "ML_DSA_"):
 		return types.KeyUsageTypeSignVerify
+	case strings.HasPrefix(f.spec, "ML_KEM_"):
+		return types.KeyUsageTypeEncapsulateDecapsulate
 	}
 	return ""
 }
@@ -112,13 +120,13 @@ func (f *keyFlags) create(ctx context.Context, s keyClient) (*types.KeyMetadata,
 		return nil, failf(exitUsage, "write it as alias/"+alias, "alias %q does not begin with alias/", alias)
 	}
 	in := &kms.CreateKeyInput{Description: &f.description, KeySpec: types.KeySpec(f.spec), KeyUsage: f.keyUsage(),
-		Tags: tagsOf(f.tags), Origin: types.OriginType(f.origin), XksKeyId: optional(f.xksKey), MultiRegion: &f.multiRegion}
+		Policy: f.policy.document, BypassPolicyLockoutSafetyCheck: f.policy.bypass, Tags: tagsOf(f.tags), Origin: types.OriginType(f.origin), XksKeyId: optional(f.xksKey), MultiRegion: &f.multiRegion}
 	if err := f.place(ctx, s, in); err != nil {
 		return nil, err
 	}
 	out, err := s.CreateKey(ctx, in)
 	if err != nil {
-		return nil, wrapf(err, "create key")
+		return nil, wrapf(f.policy.explain(err), "create key")
 	}
 	if alias == "" {
 		return out.KeyMetadata, nil

@@ -17,23 +17,31 @@ import (
 const importLong = `Gives a key of origin EXTERNAL its material: 32 bytes for a symmetric key, 28 to 64 for HMAC, a PKCS #8
 private key (PEM or DER) for key pairs. The material is wrapped here for a key of the HSM, so it crosses the
 wire encrypted. Material that was wrapped elsewhere comes with --token and what key import-parameters
-has made.`
+has made.
+
+A key that has material takes the same again, after it was deleted or to let it expire at another time. A symmetric
+key also takes new material, with --import-type NEW_KEY_MATERIAL: what it has encrypted stays readable with the old, and
+kmsfs key rotate makes it encrypt with the new. Of a multi-Region key, new material goes to the primary key first, then
+to every replica. kmsfs key rotation list --all shows what material a key has.`
 
 // importFlags are the flags of key import.
 type importFlags struct {
 	bytesFlags
 	token, description string
+	kind, material     string
 	expires            time.Duration
+	validTo            string
 }
 
 func newKeyImportCommand(a *app) *cobra.Command {
 	var f importFlags
 	c := &cobra.Command{
-		Use:   "import KEY [--in FILE] [--expires 720h] [--token FILE]",
+		Use:   "import KEY [--in FILE] [--import-type TYPE] [--material ID] [--expires 720h | --valid-to TIME] [--description TEXT] [--token FILE]",
 		Short: "give a key material of your own",
 		Long:  importLong,
 		Example: `  kmsfs key create --alias alias/mine --origin EXTERNAL
-  head -c 32 /dev/random >material && kmsfs key import alias/mine --in material`,
+  head -c 32 /dev/random >material && kmsfs key import alias/mine --in material
+  kmsfs key import alias/mine --in newer --import-type NEW_KEY_MATERIAL && kmsfs key rotate alias/mine`,
 		Args: needArgs("KEY"),
 		RunE: func(c *cobra.Command, args []string) error {
 			material, err := a.readBytes(f.in)
@@ -50,17 +58,24 @@ func newKeyImportCommand(a *app) *cobra.Command {
 	}
 	f.add(c, "the material", "")
 	c.Flags().DurationVar(&f.expires, "expires", 0, "delete the material after this time, up to 8760h; the key is unusable then until it is imported again (default never)")
+	c.Flags().StringVar(&f.validTo, "valid-to", "", "the same as a time, such as 2026-12-31T12:00:00Z")
+	c.Flags().StringVar(&f.kind, "import-type", "", "NEW_KEY_MATERIAL or EXISTING_KEY_MATERIAL (default new for a key that never had material, else existing)")
+	c.Flags().StringVar(&f.material, "material", "", "which of several materials it is, an id; the import fails if it is another")
 	c.Flags().StringVar(&f.token, "token", "", "import token of key import-parameters; the input is then wrapped already")
 	c.Flags().StringVar(&f.description, "description", "", "what the material is")
 	return c
 }
 
 func (f *importFlags) run(ctx context.Context, a *app, s keyClient, id *string, material []byte) error {
-	in := &kms.ImportKeyMaterialInput{KeyId: id, ExpirationModel: types.ExpirationModelTypeKeyMaterialDoesNotExpire, KeyMaterialDescription: optional(f.description)}
-	if f.expires > 0 {
-		in.ExpirationModel, in.ValidTo = types.ExpirationModelTypeKeyMaterialExpires, aws.Time(time.Now().Add(f.expires))
+	in := &kms.ImportKeyMaterialInput{KeyId: id, ExpirationModel: types.ExpirationModelTypeKeyMaterialDoesNotExpire,
+		ImportType: types.ImportType(f.kind), KeyMaterialId: optional(f.material), KeyMaterialDescription: optional(f.description)}
+	end, err := f.end(time.Now())
+	if err != nil {
+		return err
 	}
-	var err error
+	if end != nil {
+		in.ExpirationModel, in.ValidTo = types.ExpirationModelTypeKeyMaterialExpires, end
+	}
 	if f.token != "" {
 		in.EncryptedKeyMaterial = material
 		in.ImportToken, err = a.readBytes(f.token)
@@ -75,6 +90,23 @@ func (f *importFlags) run(ctx context.Context, a *app, s keyClient, id *string, 
 		return err
 	}
 	return a.ui.JSON(out)
+}
+
+// end is when the material expires, nil for never.
+func (f *importFlags) end(now time.Time) (*time.Time, error) {
+	switch {
+	case f.validTo != "" && f.expires > 0:
+		return nil, usagef("--expires and --valid-to say the same; give one of them")
+	case f.validTo != "":
+		end, err := time.Parse(time.RFC3339, f.validTo)
+		if err != nil {
+			return nil, usagef("--valid-to %q is no time such as 2026-12-31T12:00:00Z", f.validTo)
+		}
+		return &end, nil
+	case f.expires > 0:
+		return aws.Time(now.Add(f.expires)), nil
+	}
+	return nil, nil
 }
 
 // wrapForImport wraps material of any length for a key that the HSM makes for the purpose.

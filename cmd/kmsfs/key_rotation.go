@@ -82,19 +82,22 @@ func (a *app) printRotation(r *kms.GetKeyRotationStatusOutput) error {
 }
 
 func newRotationListCommand(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:     "list KEY",
+	var all bool
+	c := &cobra.Command{
+		Use:     "list KEY [--all]",
 		Aliases: []string{"ls"},
-		Short:   "list a key's rotations",
+		Short:   "list a key's rotations, or all of its material",
 		Args:    needArgs("KEY"),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.onKey(c.Context(), args[0], func(s keyClient, id *string) error {
-				list, err := listRotations(c.Context(), s, id)
-				if err != nil {
+				list, err := listRotations(c.Context(), s, id, all)
+				switch {
+				case err != nil:
 					return err
-				}
-				if a.json {
+				case a.json:
 					return a.ui.JSON(map[string]any{"Rotations": list})
+				case all:
+					return a.printMaterial(list)
 				}
 				var rows [][]string
 				for _, r := range list {
@@ -104,11 +107,27 @@ func newRotationListCommand(a *app) *cobra.Command {
 			})
 		},
 	}
+	c.Flags().BoolVar(&all, "all", false, "all material: the first, which no rotation made, and what waits for one, too")
+	return c
 }
 
-func listRotations(ctx context.Context, s keyClient, id *string) ([]types.RotationsListEntry, error) {
+// printMaterial prints what material a key has.
+func (a *app) printMaterial(list []types.RotationsListEntry) error {
+	var rows [][]string
+	for _, r := range list {
+		rows = append(rows, []string{aws.ToString(r.KeyMaterialId), string(r.KeyMaterialState), orDash(string(r.ImportState)),
+			orDash(localTime(aws.ToTime(r.RotationDate))), orDash(localTime(aws.ToTime(r.ValidTo))), orDash(aws.ToString(r.KeyMaterialDescription))})
+	}
+	return a.ui.Table([]string{"MATERIAL", "STATE", "IMPORT", "ROTATED", "EXPIRES", "DESCRIPTION"}, rows)
+}
+
+func listRotations(ctx context.Context, s keyClient, id *string, all bool) ([]types.RotationsListEntry, error) {
+	include := types.IncludeKeyMaterialRotationsOnly
+	if all {
+		include = types.IncludeKeyMaterialAllKeyMaterial
+	}
 	return allPages(func(marker *string) ([]types.RotationsListEntry, bool, *string, error) {
-		out, err := s.ListKeyRotations(ctx, &kms.ListKeyRotationsInput{KeyId: id, Marker: marker})
+		out, err := s.ListKeyRotations(ctx, &kms.ListKeyRotationsInput{KeyId: id, IncludeKeyMaterial: include, Marker: marker})
 		if err != nil {
 			return nil, false, nil, err
 		}

@@ -17,11 +17,17 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"kmsfs": main, "mount.fuse.kmsfs": main})
 }
 
-// The scripts in testdata run the real program: real state directories, tokens, mounts.
+// The scripts in testdata run the real program: real state directories, tokens, mounts. Together they
+// use every operation of the API.
 func TestScripts(t *testing.T) {
+	var operations reached
+	t.Cleanup(func() { operations.check(t) }) // after all of them
 	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata",
-		Setup:               setupScript,
+		Dir: "testdata",
+		Setup: func(env *testscript.Env) error {
+			env.Defer(func() { operations.note(env) })
+			return setupScript(env)
+		},
 		RequireExplicitExec: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"fails":      failsWith,
