@@ -104,6 +104,19 @@ func (s *Store) migrate(ctx context.Context) error {
 
 // View implements [store.Store].
 func (s *Store) View(ctx context.Context, fn func(store.Tx) error) error {
+	return ended(ctx, s.view(ctx, fn))
+}
+
+// ended adds to an error that the context has ended, which SQLite and database/sql tell
+// in words of their own.
+func ended(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	return errors.Join(err, ctx.Err())
+}
+
+func (s *Store) view(ctx context.Context, fn func(store.Tx) error) error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.closed {
@@ -123,6 +136,10 @@ func (s *Store) View(ctx context.Context, fn func(store.Tx) error) error {
 
 // Update implements [store.Store].
 func (s *Store) Update(ctx context.Context, fn func(store.Tx) error) error {
+	return ended(ctx, s.update(ctx, fn))
+}
+
+func (s *Store) update(ctx context.Context, fn func(store.Tx) error) error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.closed {

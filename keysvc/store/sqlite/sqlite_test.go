@@ -2,9 +2,11 @@ package sqlite_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/kmsfs/kmsfs/keysvc/store"
 	"github.com/kmsfs/kmsfs/keysvc/store/sqlite"
@@ -135,6 +137,22 @@ func BenchmarkReload(b *testing.B) {
 		})
 		if err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+func TestTransactionWhoseContextEndsSaysSo(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "keys.db"))
+	for name, run := range map[string]func(context.Context, func(store.Tx) error) error{"View": s.View, "Update": s.Update} {
+		ctx, cancel := context.WithCancel(t.Context())
+		err := run(ctx, func(tx store.Tx) error {
+			cancel()
+			time.Sleep(10 * time.Millisecond) // the transaction is rolled back meanwhile
+			_, err := tx.KeyIDs(context.WithoutCancel(ctx), store.Scope{}, "", 1)
+			return err
+		})
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
