@@ -2,8 +2,8 @@ package integration
 
 import (
 	"bytes"
-	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -159,28 +159,29 @@ func TestAKeyDisabledOnOneHostStopsTheNextOpenOnAnother(t *testing.T) {
 	if !errors.As(err, &timeout) || !strings.Contains(err.Error(), "StatusCode: 503") {
 		t.Errorf("without the database: %v", err)
 	}
-	if status := readiness(ctx, t, h.one.url); status != http.StatusServiceUnavailable {
-		t.Errorf("ready without the database: %d", status)
-	}
+	becomesReady(t, h.one.url, http.StatusServiceUnavailable)
 	must(t, h.database.Run())
 	eventuallyError(t, "open with the database again", succeeds, open)
 	_, err = one.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: &key})
 	must(t, err)
-	if status := readiness(ctx, t, h.one.url); status != http.StatusOK {
-		t.Errorf("ready again: %d", status)
-	}
+	becomesReady(t, h.one.url, http.StatusOK)
 	wantContent(t, v.path("file"), "before")
 	refuseOtherToken(t, h)
 }
 
-func readiness(ctx context.Context, t *testing.T, url string) int {
+// becomesReady waits until /ready answers with a status; it remembers its last answer for a while.
+func becomesReady(t *testing.T, url string, status int) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/ready", nil)
-	must(t, err)
-	answer, err := http.DefaultClient.Do(request)
-	must(t, err)
-	must(t, answer.Body.Close())
-	return answer.StatusCode
+	eventuallyError(t, "ready", succeeds, func() error {
+		answer, err := http.Get(url + "/ready")
+		if err != nil {
+			return err
+		}
+		if answer.StatusCode != status {
+			err = fmt.Errorf("status %d, want %d", answer.StatusCode, status)
+		}
+		return errors.Join(err, answer.Body.Close())
+	})
 }
 
 // refuseOtherToken tries to join with a token that doesn't have the keys.
