@@ -12,11 +12,13 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"github.com/aws/smithy-go/middleware"
 )
 
 // clientsAccount is the account in the documents that describe AWS's commands.
@@ -95,6 +97,16 @@ func (s *keyServer) goSDK(t *testing.T, ca string) {
 	if !bytes.Equal(opened.Plaintext, dataKey.Plaintext) || aws.ToString(opened.KeyId) != aws.ToString(made.KeyMetadata.Arn) {
 		t.Errorf("%+v", opened)
 	}
+	used, err := client.GetKeyLastUsage(ctx, &kms.GetKeyLastUsageInput{KeyId: id})
+	must(t, err)
+	if last := used.KeyLastUsage; last.Operation != types.KeyLastUsageTrackingOperationDecrypt || aws.ToString(last.KmsRequestId) != requestOf(opened.ResultMetadata) {
+		t.Errorf("%+v, want the request %s", last, requestOf(opened.ResultMetadata))
+	}
+	_, err = client.Encapsulate(ctx, &kms.EncapsulateInput{KeyId: id, EncapsulationAlgorithm: types.EncapsulationAlgorithmSpecMlKem})
+	var usage *types.InvalidKeyUsageException
+	if !errors.As(err, &usage) {
+		t.Errorf("%v, want InvalidKeyUsageException", err)
+	}
 	_, err = client.DisableKey(ctx, &kms.DisableKeyInput{KeyId: id})
 	must(t, err)
 	_, err = client.Decrypt(ctx, &kms.DecryptInput{CiphertextBlob: dataKey.CiphertextBlob})
@@ -102,6 +114,12 @@ func (s *keyServer) goSDK(t *testing.T, ca string) {
 	if !errors.As(err, &disabled) {
 		t.Errorf("%v, want DisabledException", err)
 	}
+}
+
+// requestOf is the id that an answer's header names.
+func requestOf(answer middleware.Metadata) string {
+	id, _ := awsmiddleware.GetRequestIDMetadata(answer)
+	return id
 }
 
 // provider has the administrator's access key.

@@ -1,5 +1,6 @@
 """A key's life with boto3, unmodified. The endpoint, the authority to trust and the access key come
 from the environment and the first argument."""
+import json
 import sys
 import time
 
@@ -51,6 +52,19 @@ assert len(pages) == 3 and sum(len(p["Keys"]) for p in pages) == 5, pages
 grant = kms.create_grant(KeyId=key["KeyId"], GranteePrincipal="arn:aws:iam::111122223333:user/x", Operations=["Decrypt"])
 assert kms.list_grants(KeyId=key["KeyId"])["Grants"][0]["GrantId"] == grant["GrantId"]
 kms.retire_grant(GrantToken=grant["GrantToken"])
+
+assert kms.list_key_policies(KeyId=key["KeyId"])["PolicyNames"] == ["default"]
+policy = kms.get_key_policy(KeyId=key["KeyId"], PolicyName="default")["Policy"]
+assert json.loads(policy)["Statement"][0]["Principal"] == {"AWS": "arn:aws:iam::111122223333:root"}, policy
+compact = json.dumps(json.loads(policy), sort_keys=True)
+kms.put_key_policy(KeyId=key["Arn"], PolicyName="default", Policy=compact)
+assert kms.get_key_policy(KeyId=key["KeyId"], PolicyName="default")["Policy"] == compact
+refused("UnsupportedOperationException", kms.put_key_policy, KeyId=key["KeyId"], PolicyName="default", Policy=compact.replace("kms:*", "kms:Decrypt"))
+refused("MalformedPolicyDocumentException", kms.create_key, Policy=compact[1:])
+
+if hasattr(kms, "get_key_last_usage"):  # not in old versions
+    assert kms.get_key_last_usage(KeyId=key["KeyId"])["KeyLastUsage"]["Operation"] == "Decrypt"
+    assert kms.get_key_last_usage(KeyId=pages[0]["Keys"][0]["KeyId"])["TrackingStartDate"]
 
 message = refused("ValidationException", kms.schedule_key_deletion, KeyId=key["KeyId"], PendingWindowInDays=6)
 assert message.startswith("1 validation error detected: Value '6' at 'pendingWindowInDays' failed"), message
