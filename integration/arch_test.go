@@ -18,7 +18,7 @@ var rooms = map[string]struct {
 	"envelope": {nil, []string{"github.com/klauspost/compress"}},
 	"fs":       {[]string{"envelope"}, []string{"github.com/aws/", "github.com/hanwen/go-fuse/v2", "golang.org/x/s"}},
 	"cmd": {[]string{"envelope", "fs", "hsm", "keysvc"},
-		[]string{"github.com/aws/", "github.com/spf13/", "github.com/dustin/go-humanize", "github.com/youmark/pkcs8", "golang.org/x/"}},
+		[]string{"github.com/aws/", "github.com/coreos/go-systemd/v22/daemon", "github.com/spf13/", "github.com/dustin/go-humanize", "github.com/youmark/pkcs8", "golang.org/x/"}},
 	"integration": {[]string{"envelope", "fs", "hsm", "keysvc"}, []string{""}},
 }
 

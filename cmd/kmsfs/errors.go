@@ -14,6 +14,7 @@ import (
 	"github.com/kmsfs/kmsfs/keysvc/api/principals"
 	"github.com/kmsfs/kmsfs/keysvc/audit"
 	"github.com/kmsfs/kmsfs/keysvc/embedded"
+	"github.com/kmsfs/kmsfs/keysvc/embedded/archive"
 )
 
 // Exit codes; docs/exit-codes.md explains them to users.
@@ -102,6 +103,8 @@ func exitCode(err error) int {
 		return mountExitCode(mount.Kind)
 	case errors.As(err, &api):
 		return apiExitCode(api.ErrorCode())
+	case errors.Is(err, archive.ErrDamaged):
+		return exitIntegrity
 	case errors.As(err, &state):
 		return stateExitCode(state.Kind)
 	case errors.As(err, &trail):

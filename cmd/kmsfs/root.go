@@ -62,7 +62,7 @@ func newRootCommand(a *app) *cobra.Command {
 		newRewrapCommand(a), newRekeyCommand(a),
 		newRecoverCommand(a), newLabCommand(a))
 	addGroup(root, "keys", newKeyCommand(a), newAliasCommand(a), newGrantCommand(a), newTagCommand(a), newStoreCommand(a), newAuditCommand(a),
-		newServeCommand(a), newPrincipalCommand(a), newXKSProxyCommand(a))
+		newServeCommand(a), newPrincipalCommand(a), newStateCommand(a), newXKSProxyCommand(a))
 	root.AddCommand(newVersionCommand(a))
 	return root
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	sdnotify "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 
 	"github.com/kmsfs/kmsfs/keysvc/api"
@@ -135,8 +136,15 @@ func (a *app) answer(ctx context.Context, server *api.Server, listeners []endpoi
 		a.ui.Line("%s", l.url)
 		open = append(open, l.Listener)
 	}
+	tellSystemd(sdnotify.SdNotifyReady)
+	stop := context.AfterFunc(ctx, func() { tellSystemd(sdnotify.SdNotifyStopping) })
+	defer stop()
 	return server.Serve(ctx, open...)
 }
+
+// tellSystemd tells the service manager about the service, if there is one (sd_notify(3)). It works as
+// well without having been told.
+func tellSystemd(state string) { _, _ = sdnotify.SdNotify(false, state) }
 
 // readThrottle reads the value of --throttle.
 func readThrottle(value string) (*throttle.Limits, error) {

@@ -16,6 +16,8 @@
 // first time too. config.json is written last: a directory without it was never
 // in use.
 //
+// [Backup] writes what is needed to make the directory again, and [Restore] does.
+//
 // Directories of several hosts that name one database and one token are one key
 // service. Each has an audit trail, clusters.json and, for kmsfs serve,
 // principals of its own. A directory whose token doesn't have the keys in the

@@ -26,6 +26,7 @@ var ErrClosed = errors.New("the key store is closed")
 
 // Store is a [store.Store] in an SQLite file.
 type Store struct {
+	path  string
 	write *sql.DB // one connection: this process's updates queue here, not in SQLite
 	read  *sql.DB // connections that SQLite keeps from writing
 
@@ -57,7 +58,7 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(err, write.Close(), read.Close())
 	}
-	s := &Store{write: write, read: read, generation: word}
+	s := &Store{path: path, write: write, read: read, generation: word}
 	if err := s.migrate(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), s.Close())
 	}
@@ -191,6 +192,36 @@ func (s *Store) commit(ctx context.Context, tx *sql.Tx, t *sqltx.Tx) error {
 		return err
 	}
 	return tx.Commit()
+}
+
+// Snapshot copies the database to a new file and runs meanwhile, both in one moment for
+// everybody else: no update commits from before the copy until meanwhile has returned.
+func (s *Store) Snapshot(ctx context.Context, path string, meanwhile func() error) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return ErrClosed
+	}
+	tx, err := s.write.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // it has changed nothing
+	if err := errors.Join(reserve(path), s.copyTo(ctx, path)); err != nil {
+		return err
+	}
+	return meanwhile()
+}
+
+// copyTo copies what is committed, over a connection of its own: those for reading may
+// write nowhere.
+func (s *Store) copyTo(ctx context.Context, path string) error {
+	db, err := sql.Open("sqlite", dataSource(s.path, "foreign_keys(on)"))
+	if err != nil {
+		return err
+	}
+	_, err = db.ExecContext(ctx, `VACUUM INTO ?`, path)
+	return errors.Join(err, db.Close())
 }
 
 // Generation implements [store.Store]. A closed store has a generation that no

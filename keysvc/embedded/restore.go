@@ -1,0 +1,99 @@
+package embedded
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/kmsfs/kmsfs/keysvc/embedded/archive"
+)
+
+// Restore makes a state directory of what [Backup] has written. There must be none yet:
+// dir is empty or doesn't exist, and is as before after an error.
+func Restore(dir string, r io.Reader) (*archive.Manifest, error) {
+	o := Options{Dir: dir}
+	if _, err := o.complete(); err != nil {
+		return nil, err
+	}
+	if err := o.refuseOccupied(); err != nil {
+		return nil, err
+	}
+	parent := filepath.Dir(o.Dir)
+	if err := os.MkdirAll(parent, 0o700); err != nil {
+		return nil, unreadable(parent, err)
+	}
+	made, err := os.MkdirTemp(parent, "."+filepath.Base(o.Dir)+".restoring-")
+	if err != nil {
+		return nil, unreadable(parent, err)
+	}
+	m, err := o.restore(made, r)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(made))
+	}
+	return m, nil
+}
+
+// refuseOccupied refuses a directory that has anything in it.
+func (o *Options) refuseOccupied() error {
+	entries, err := os.ReadDir(o.Dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return unreadable(o.Dir, err)
+	case len(entries) > 0:
+		return &Error{Kind: KindInvalid, Path: o.Dir, Err: errors.New("the directory is not empty"),
+			Help: "move it away, or choose another one with --state-dir"}
+	}
+	return nil
+}
+
+// restore fills a directory and puts it in its place.
+func (o *Options) restore(made string, r io.Reader) (*archive.Manifest, error) {
+	m, err := archive.Extract(r, made)
+	if err == nil {
+		err = checkRestored(made)
+	}
+	if err == nil {
+		err = flushTree(made, time.Time{})
+	}
+	switch {
+	case errors.Is(err, archive.ErrDamaged):
+		return nil, &Error{Kind: KindDamaged, Err: err, Help: "use another backup; nothing was restored"}
+	case err != nil:
+		return nil, &Error{Kind: KindUnreadable, Path: o.Dir, Err: err, Help: "nothing was restored"}
+	}
+	if err := os.Remove(o.Dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, unreadable(o.Dir, err)
+	}
+	if err := os.Rename(made, o.Dir); err != nil {
+		return nil, unreadable(o.Dir, err)
+	}
+	if err := syncDir(filepath.Dir(o.Dir)); err != nil {
+		return nil, unreadable(o.Dir, err)
+	}
+	return m, nil
+}
+
+// checkRestored makes sure that a directory has a configuration and what it asks for.
+func checkRestored(dir string) error {
+	text, err := os.ReadFile(filepath.Join(dir, configFile))
+	if err != nil {
+		return fmt.Errorf("%w: %w", archive.ErrDamaged, err)
+	}
+	config, err := ParseConfig(text)
+	if err != nil {
+		return fmt.Errorf("%w: %w", archive.ErrDamaged, err)
+	}
+	needed := map[string]bool{storeFile: !config.Store.shared(), tokenDir: config.Token.own()}
+	for name, must := range needed {
+		if _, err := os.Lstat(filepath.Join(dir, name)); must && err != nil {
+			return fmt.Errorf("%w: %w", archive.ErrDamaged, err)
+		}
+	}
+	return nil
+}
