@@ -45,7 +45,7 @@ func readBody(r *http.Request, body *buffer) error {
 	if r.ContentLength > MaxBody {
 		return errTooLarge
 	}
-	err := body.read(r.Body, r.ContentLength, MaxBody)
+	err := body.read(r.Body, MaxBody)
 	switch {
 	case err == nil || err == error(errTooLarge):
 		return err

@@ -2,7 +2,6 @@ package api
 
 import (
 	"io"
-	"slices"
 	"sync"
 )
 
@@ -31,17 +30,13 @@ func (b *buffers) put(used *buffer) {
 	}
 }
 
-// read reads a body of a known length, or of an unknown one (-1) up to a limit.
-func (b *buffer) read(from io.Reader, length, limit int64) error {
-	if length >= 0 {
-		b.text = slices.Grow(b.text[:0], int(length))[:length]
-		_, err := io.ReadFull(from, b.text)
-		return err
-	}
+// read reads a body up to a limit. Room is made for what has come, not for what a
+// client says will come.
+func (b *buffer) read(from io.Reader, limit int) error {
 	for {
 		n, err := from.Read(b.text[len(b.text):cap(b.text)])
 		switch b.text = b.text[:len(b.text)+n]; {
-		case int64(len(b.text)) > limit:
+		case len(b.text) > limit:
 			return errTooLarge
 		case err == io.EOF:
 			return nil

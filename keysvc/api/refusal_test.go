@@ -93,6 +93,25 @@ func TestTheLogOfRefusalsIsBounded(t *testing.T) {
 	}
 }
 
+// A line says what was asked for, and little of it.
+func TestALineAboutARefusalNamesTheRequest(t *testing.T) {
+	var log lines
+	e := serve(t, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	r := httptest.NewRequest(http.MethodPatch, "/some/where"+strings.Repeat("/", 9000), nil)
+	r.Header.Set("X-Amz-Target", "Some.Thing\nlevel=INFO msg=forged")
+	r.Header.Set("Authorization", strings.Repeat("x", 9000))
+	e.server.ServeHTTP(httptest.NewRecorder(), r)
+	text := log.String()
+	for _, want := range []string{"method=PATCH", "path=/some/where", `target="Some.Thing\nlevel=INFO msg=forged"`, "UnknownOperationException"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s", want)
+		}
+	}
+	if len(text) > 1000 || strings.Count(text, "\n") != 1 {
+		t.Error(text)
+	}
+}
+
 // refusedRecord is a record of a call that didn't come to its operation.
 type refusedRecord struct {
 	EventName, ErrorCode, ErrorMessage, RequestID, UserAgent string

@@ -199,8 +199,16 @@ func (s *Server) log(q *request, refusal *refusal, err error) {
 	}
 }
 
+// maxShown is how much of a client's text a line of the log repeats, in bytes.
+const maxShown = 64
+
 func (q *request) attributes(err error) []slog.Attr {
-	return []slog.Attr{slog.String("request", q.id), slog.String("from", q.RemoteAddr), slog.Any("error", err)}
+	target := q.Header.Get("X-Amz-Target")
+	return []slog.Attr{
+		slog.String("request", q.id), slog.String("from", q.RemoteAddr), slog.String("method", q.Method),
+		slog.String("path", q.URL.Path[:min(len(q.URL.Path), maxShown)]), slog.String("target", target[:min(len(target), maxShown)]),
+		slog.Any("error", err),
+	}
 }
 
 // countTokenFailure counts an operation that failed because of the token, not
