@@ -181,7 +181,7 @@ func nextNumber(key *store.Key) int {
 // isRotating tells whether material of a key is being made.
 func isRotating(key *store.Key, now time.Time) bool {
 	return slices.ContainsFunc(key.Materials, func(m store.Material) bool {
-		return m.State == store.MaterialCreating && now.Sub(m.Created) < unfinishedAfter
+		return m.State == store.MaterialCreating && now.Sub(m.Created).Abs() < unfinishedAfter // the clock may have been wrong
 	})
 }
 

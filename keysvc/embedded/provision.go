@@ -163,6 +163,12 @@ func unreadable(path string, err error) error {
 	if errors.Is(err, fs.ErrPermission) {
 		help = "the directory belongs to another user: run the command as that user, or choose another one with --state-dir"
 	}
+	if errors.Is(err, unix.EROFS) {
+		help = "the device can only be read: every call writes a record, so mount it for writing or choose another directory with --state-dir"
+	}
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		help = "make room on the device, or choose another directory with --state-dir"
+	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		help = "another process is making or opening the key service; try again"
 	}

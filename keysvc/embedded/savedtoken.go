@@ -9,8 +9,8 @@ import (
 )
 
 // SoftHSM empties and rewrites token.object at each login. A process that is killed in between leaves
-// it empty, and with it the PINs and every key are gone for good. So a copy is kept: it changes only
-// with the token's PINs.
+// it empty, and with it the PINs and every key are gone for good. So a copy is kept: but for a counter of
+// the logins, it changes only with the token's PINs.
 const (
 	tokenObject = "token.object"
 	savedSuffix = ".saved"
@@ -52,6 +52,14 @@ func restoreTokenObjects(dir string) error {
 	return nil
 }
 
+// counterSize is the length of the counter that a token.object begins with.
+const counterSize = 8
+
+// sameToken tells whether two contents of a token.object differ in the counter at most.
+func sameToken(a, b []byte) bool {
+	return len(a) == len(b) && len(a) >= counterSize && bytes.Equal(a[counterSize:], b[counterSize:])
+}
+
 // saveTokenObjects keeps copies of what a login has just used. One that is shorter than its copy isn't
 // whole: another process is logging in again this moment, or the device had no room for it.
 func saveTokenObjects(dir string) error {
@@ -61,7 +69,7 @@ func saveTokenObjects(dir string) error {
 			return unreadable(dir, err)
 		}
 		name := savedName(dir, object)
-		if old, err := os.ReadFile(name); err == nil && (bytes.Equal(old, content) || len(content) < len(old)) {
+		if old, err := os.ReadFile(name); err == nil && (sameToken(old, content) || len(content) < len(old)) {
 			continue
 		}
 		if err := writeFile(name, content); err != nil {

@@ -1,8 +1,11 @@
 package embedded
 
 import (
+	"context"
 	"os"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestKeysSurviveALoginThatWasKilled(t *testing.T) {
@@ -41,4 +44,30 @@ func TestTokenObjectThatIsBeingRewrittenDoesNotReplaceItsCopy(t *testing.T) {
 		t.Errorf("the copy has %d bytes of %d, %v", len(saved), len(whole), err)
 	}
 	decrypt(t, o, blob)
+}
+
+func TestCopyOfATokenObjectIsWrittenOnlyWhenItChanges(t *testing.T) {
+	o := Options{Dir: newDir(t)}
+	blob := create(t, o)
+	name := savedName(o.path(tokenDir), tokenObjects(o.path(tokenDir))[0])
+	before, err := os.Stat(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	decrypt(t, o, blob)
+	after, err := os.Stat(name)
+	if err != nil || !os.SameFile(before, after) {
+		t.Errorf("a login wrote it anew (%v)", err)
+	}
+	if err := os.Truncate(tokenObjects(o.path(tokenDir))[0], 0); err != nil {
+		t.Fatal(err)
+	}
+	decrypt(t, o, blob)
+}
+
+func TestHintsSayWhyTheDirectoryCannotBeWritten(t *testing.T) {
+	for cause, hint := range map[error]string{unix.EROFS: "mount it for writing", unix.ENOSPC: "make room", unix.EDQUOT: "make room",
+		unix.EACCES: "as that user", unix.ENOENT: "--state-dir", context.DeadlineExceeded: "try again"} {
+		wantError(t, unreadable("/x", &os.PathError{Op: "open", Path: "/x", Err: cause}), KindUnreadable, hint)
+	}
 }
