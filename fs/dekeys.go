@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
@@ -18,7 +19,7 @@ func (v *volume) generate(ctx context.Context, path string, seq uint64) (*envelo
 		EncryptionContext: envelope.FileContext(v.id, path),
 	})
 	if err != nil {
-		return nil, envelope.Slot{}, v.keyError("create", path, l.arns[l.current], err)
+		return nil, envelope.Slot{}, v.keyError(ctx, "create", path, l.arns[l.current], err)
 	}
 	defer clear(out.Plaintext)
 	key, err := envelope.NewDataKey(out.Plaintext)
@@ -49,7 +50,7 @@ func (v *volume) unwrap(ctx context.Context, slot *envelope.Slot, path string) (
 		EncryptionContext: envelope.FileContext(v.id, path),
 	})
 	if err != nil {
-		return nil, v.keyError("open", path, arn, err)
+		return nil, v.keyError(ctx, "open", path, arn, err)
 	}
 	defer clear(out.Plaintext)
 	key, err := envelope.NewDataKey(out.Plaintext)
@@ -86,7 +87,7 @@ func (v *volume) rewrap(ctx context.Context, slot *envelope.Slot, path, newPath 
 	}
 	wrapped, err := v.reEncrypt(ctx, arn, slot, path, l.arns[l.current], envelope.FileContext(v.id, newPath))
 	if err != nil {
-		return envelope.Slot{}, v.keyError("rewrap", path, arn, err)
+		return envelope.Slot{}, v.keyError(ctx, "rewrap", path, arn, err)
 	}
 	return v.slot(l, newPath, seq, wrapped), nil
 }
@@ -109,8 +110,8 @@ func (v *volume) reEncrypt(ctx context.Context, arn string, slot *envelope.Slot,
 
 // keyError makes the error of a failed call and logs it with volume, path, CMK and cause, which
 // the errno alone does not tell.
-func (v *volume) keyError(op, path, arn string, cause error) *Error {
-	e := newError(op, path, cause)
+func (v *volume) keyError(ctx context.Context, op, path, arn string, cause error) *Error {
+	e := newError(op, path, expiry(ctx, v.keys, arn, cause))
 	if e.Kind == KindInterrupted {
 		return e // whoever asked does not want to know any more
 	}
@@ -131,13 +132,30 @@ func (v *volume) volumeKey(ctx context.Context, vf *envelope.VolumeFile) (*envel
 	return v.recover.volumeKey(ctx, vf)
 }
 
+// expiry makes KindKeyExpired of a refusal whose reason is that the CMK's imported material has expired. AWS
+// says of such a key what it says of one that never had any; DescribeKey tells them apart.
+func expiry(ctx context.Context, keys KeyService, arn string, cause error) error {
+	if !pendingImport(cause) {
+		return cause
+	}
+	out, err := ask(ctx, keys.DescribeKey, &kms.DescribeKeyInput{KeyId: &arn})
+	if err != nil {
+		return cause
+	}
+	if at := out.KeyMetadata.ValidTo; at == nil || at.After(time.Now()) || out.KeyMetadata.KeyState != types.KeyStatePendingImport {
+		return cause
+	}
+	return &Error{Op: "use imported key material that has expired", Kind: KindKeyExpired, Err: cause,
+		hint: "import the same key material again: kmsfs key import " + arn}
+}
+
 // decryptVolumeKey has a CMK unwrap a volume key.
 func decryptVolumeKey(ctx context.Context, keys KeyService, id envelope.VolumeID, arn string, wrapped []byte) (*envelope.VolumeKey, error) {
 	out, err := ask(ctx, keys.Decrypt, &kms.DecryptInput{
 		KeyId: &arn, CiphertextBlob: wrapped, EncryptionContext: envelope.VolumeContext(id),
 	})
 	if err != nil {
-		return nil, err
+		return nil, expiry(ctx, keys, arn, err)
 	}
 	defer clear(out.Plaintext)
 	return envelope.NewVolumeKey(out.Plaintext)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/aws/smithy-go"
 
 	"github.com/kmsfs/kmsfs/envelope"
@@ -87,8 +88,10 @@ func (e *Error) Errno() syscall.Errno { return kindErrno[e.Kind] }
 
 // Hint returns what to try next, or "".
 func (e *Error) Hint() string {
-	if e.hint != "" {
-		return e.hint
+	for cause, ok := e, true; ok; ok = errors.As(cause.Err, &cause) {
+		if cause.hint != "" {
+			return cause.hint
+		}
 	}
 	return kindHints[e.Kind]
 }
@@ -221,12 +224,21 @@ func stateKind(msg string) Kind {
 	if strings.Contains(msg, "external key store") {
 		return KindUnavailable // its proxy failed
 	}
-	for _, gone := range []string{"is pending import", "is unavailable", "is creating"} {
+	for _, gone := range []string{importPending, "is unavailable", "is creating"} {
 		if strings.Contains(msg, gone) {
 			return KindKeyMissing
 		}
 	}
 	return KindKeyExpired
+}
+
+// importPending is what AWS says of a key without material.
+const importPending = "is pending import"
+
+// pendingImport reports whether the key service refused a call because the key has no material.
+func pendingImport(err error) bool {
+	var state *types.KMSInvalidStateException
+	return errors.As(err, &state) && strings.Contains(state.ErrorMessage(), importPending)
 }
 
 // String names the kind.

@@ -137,7 +137,7 @@ var faultKinds = map[FaultCode]faultKind{
 	FaultContent:      {FaultDamage, "content fails authentication", "restore it from a backup; kmsfs fsck --repair saves what can be read"},
 	FaultBeyond:       {FaultOrphan, "space beyond the file's end", reclaim},
 	FaultKeyDisabled:  {FaultUnchecked, "the key is disabled", enableKey},
-	FaultKeyExpired:   {FaultUnchecked, "the key is pending deletion", "keep it, then check again: kmsfs key cancel-deletion KEY"},
+	FaultKeyExpired:   {FaultUnchecked, "the key is pending deletion, or its imported material has expired", "keep it (kmsfs key cancel-deletion KEY) or import it again (kmsfs key import KEY), then check again"},
 	FaultKeyMissing:   {FaultUnchecked, "the key is not in this key service", "name the state directory or endpoint that has it"},
 	FaultKeyDenied:    {FaultUnchecked, "the key's policy denies its use", "ask for a grant: kmsfs grant create KEY --grantee PRINCIPAL --operations Decrypt"},
 	FaultKeyService:   {FaultUnchecked, "the key service does not answer", "check the key service, then check again"},

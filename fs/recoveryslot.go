@@ -74,7 +74,7 @@ func (v *volume) recoverySlot(ctx context.Context, l *keyList, id envelope.FileI
 	}
 	wrapped, err := v.reEncrypt(ctx, arn, from, path, l.recovery.KeyARN(), envelope.RecoveryContext(v.id, id))
 	if err != nil {
-		return envelope.Slot{}, v.keyError("wrap for recovery", path, l.recovery.KeyARN(), err)
+		return envelope.Slot{}, v.keyError(ctx, "wrap for recovery", path, l.recovery.KeyARN(), err)
 	}
 	return l.recovery.Slot(wrapped), nil
 }

@@ -6,7 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -125,6 +127,51 @@ func TestKeyPendingDeletionHasExpired(t *testing.T) {
 	wantErrno(t, "open while disabled", openErr(v.path("file")), unix.EKEYREVOKED)
 	v.kmsfs("key", "enable", key)
 	wantContent(t, v.path("file"), "before")
+}
+
+// AWS has the same message for material that has expired and for material that was never there.
+func TestImportedMaterialThatExpiredHasExpired(t *testing.T) {
+	r := newRemoteVolume(t)
+	here := &volume{t: t, State: r.keys.vol.State, Back: r.keys.dir + "/here", Mnt: r.keys.dir + "/here-mnt"}
+	must(t, os.MkdirAll(here.Mnt, 0o755))
+	material := r.keys.dir + "/material"
+	write(t, material, strings.Repeat("k", 32))
+	const key = "alias/imported"
+	here.kmsfs("key", "create", "--alias", key, "--origin", "EXTERNAL")
+	here.kmsfs("key", "import", key, "--in", material)
+	must(t, os.RemoveAll(r.Back))
+	r.kmsfs(append(append([]string{"init", "--key-id", key}, r.options...), r.Back)...)
+	here.kmsfs("init", "--key-id", key, here.Back)
+	volumes := []*volume{r.volume, here}
+	for _, v := range volumes {
+		v.mount()
+		write(t, v.path("file"), "content")
+	}
+	here.kmsfs("key", "delete-material", key)
+	for _, v := range volumes {
+		wantErrno(t, "open without material", openErr(v.path("file")), unix.ENOKEY)
+	}
+	here.kmsfs("key", "import", key, "--in", material, "--expires", "2s")
+	for until := time.Now().Add(time.Minute); openErr(here.path("file")) == nil && time.Now().Before(until); {
+		time.Sleep(100 * time.Millisecond)
+	}
+	for _, v := range volumes {
+		wantErrno(t, "open", openErr(v.path("file")), unix.EKEYEXPIRED)
+		wantText(t, cat(v.path("file")), "Key has expired")
+		wantErrno(t, "create", os.WriteFile(v.path("new"), nil, 0o644), unix.EKEYEXPIRED)
+		wantErrno(t, "rename", os.Rename(v.path("file"), v.path("new")), unix.EKEYEXPIRED)
+		v.umount()
+		_, stderr, err := v.try(append(append([]string{"mount"}, v.options...), v.Back, v.Mnt)...)
+		if err == nil {
+			t.Error("mounted without key material")
+		}
+		wantText(t, stderr, "imported key material that has expired", "hint: import the same key material again")
+	}
+	here.kmsfs("key", "import", key, "--in", material)
+	for _, v := range volumes {
+		v.mount()
+		wantContent(t, v.path("file"), "content")
+	}
 }
 
 func TestMetadataNeedsNoFileKey(t *testing.T) {

@@ -60,7 +60,8 @@ func named(key *store.Key, id *string) *store.Material {
 
 // takeAway destroys the imported materials that which selects, if no related key in
 // another region has them too. Material that waits for rotation isn't bound to the key
-// yet and is forgotten; of other material the check value stays.
+// yet and is forgotten; of other material the check value stays, and of what has
+// expired, when.
 func (s *Service) takeAway(ctx context.Context, tx store.Tx, key *store.Key, which func(*store.Material) bool) error {
 	kept := key.Materials[:0]
 	for _, m := range key.Materials {
@@ -72,7 +73,10 @@ func (s *Service) takeAway(ctx context.Context, tx store.Tx, key *store.Key, whi
 			return err
 		}
 		if m.State != store.MaterialPending {
-			m.Import, m.Expires = types.ImportStatePendingImport, time.Time{}
+			if !isExpired(&m, s.config.Now()) {
+				m.Expires = time.Time{}
+			}
+			m.Import = types.ImportStatePendingImport
 			kept = append(kept, m)
 		}
 	}

@@ -157,6 +157,9 @@ func TestImportedMaterialExpires(t *testing.T) {
 	if f.inToken(f.backings(id)[0]) {
 		t.Error("expired material is still in the token")
 	}
+	if m := f.describe(id); m.KeyState != types.KeyStatePendingImport || m.ExpirationModel != types.ExpirationModelTypeKeyMaterialExpires || m.ValidTo.Unix() != at.Unix() {
+		t.Errorf("nothing tells that the material has expired: %+v", m)
+	}
 	f.must(nil, p.importMaterial(wrapped, validTo(f.clock.now().Add(time.Hour))))
 	f.decrypts(blob, "text", nil)
 	f.clock.advance(61 * time.Minute)

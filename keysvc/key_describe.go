@@ -4,6 +4,7 @@ package keysvc
 
 import (
 	"context"
+	"time"
 
 	"github.com/kmsfs/kmsfs/keysvc/store"
 
@@ -90,12 +91,7 @@ func metadata(k *keySnapshot) *types.KeyMetadata {
 	if current := k.Current(); current != nil && isSymmetric(&k.Key) {
 		m.CurrentKeyMaterialId = shownMaterial(k, current.Backing)
 	}
-	if current := k.Current(); current != nil && current.Import == types.ImportStateImported {
-		m.ExpirationModel = types.ExpirationModelTypeKeyMaterialDoesNotExpire
-		if !current.Expires.IsZero() {
-			m.ExpirationModel, m.ValidTo = types.ExpirationModelTypeKeyMaterialExpires, aws.Time(current.Expires)
-		}
-	}
+	m.ExpirationModel, m.ValidTo = validity(&k.Key)
 	place(m, k)
 	if k.State == types.KeyStatePendingReplicaDeletion {
 		m.PendingDeletionWindowInDays = aws.Int32(k.DeletionWindowDays)
@@ -104,4 +100,23 @@ func metadata(k *keySnapshot) *types.KeyMetadata {
 		m.DeletionDate = aws.Time(k.DeletionDate)
 	}
 	return m
+}
+
+// validity is when the first of a key's imported materials expires, or did: only this
+// tells a key whose material has expired from one that waits for its first.
+func validity(key *store.Key) (types.ExpirationModelType, *time.Time) {
+	var first time.Time
+	for _, m := range key.Materials {
+		bound := m.State != store.MaterialPending && m.State != store.MaterialCreating
+		if bound && !m.Expires.IsZero() && (first.IsZero() || m.Expires.Before(first)) {
+			first = m.Expires
+		}
+	}
+	switch current := key.Current(); {
+	case !first.IsZero():
+		return types.ExpirationModelTypeKeyMaterialExpires, &first
+	case current != nil && current.Import == types.ImportStateImported:
+		return types.ExpirationModelTypeKeyMaterialDoesNotExpire, nil
+	}
+	return "", nil
 }

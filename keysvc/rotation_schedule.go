@@ -157,7 +157,7 @@ func describeImport(e *types.RotationsListEntry, m *store.Material) {
 		e.KeyMaterialDescription = aws.String(m.Description)
 	}
 	switch {
-	case m.Import != types.ImportStateImported:
+	case m.Import != types.ImportStateImported && m.Expires.IsZero():
 	case m.Expires.IsZero():
 		e.ExpirationModel = types.ExpirationModelTypeKeyMaterialDoesNotExpire
 	default:

@@ -69,13 +69,10 @@ func newKeyImportCommand(a *app) *cobra.Command {
 func (f *importFlags) run(ctx context.Context, a *app, s keyClient, id *string, material []byte) error {
 	in := &kms.ImportKeyMaterialInput{KeyId: id, ExpirationModel: types.ExpirationModelTypeKeyMaterialDoesNotExpire,
 		ImportType: types.ImportType(f.kind), KeyMaterialId: optional(f.material), KeyMaterialDescription: optional(f.description)}
-	end, err := f.end(time.Now())
-	if err != nil {
+	if _, err := f.end(time.Now()); err != nil {
 		return err
 	}
-	if end != nil {
-		in.ExpirationModel, in.ValidTo = types.ExpirationModelTypeKeyMaterialExpires, end
-	}
+	var err error
 	if f.token != "" {
 		in.EncryptedKeyMaterial = material
 		in.ImportToken, err = a.readBytes(f.token)
@@ -84,6 +81,9 @@ func (f *importFlags) run(ctx context.Context, a *app, s keyClient, id *string, 
 	}
 	if err != nil {
 		return err
+	}
+	if end, _ := f.end(time.Now()); end != nil { // from now: the HSM has taken its time to make a wrapping key
+		in.ExpirationModel, in.ValidTo = types.ExpirationModelTypeKeyMaterialExpires, end
 	}
 	out, err := s.ImportKeyMaterial(ctx, in)
 	if err != nil || !a.json {
