@@ -36,7 +36,7 @@ type twoHosts struct {
 func startTwoHosts(t *testing.T) *twoHosts {
 	t.Helper()
 	h := &twoHosts{t: t, database: pgtest.StartFor(t)}
-	h.conninfo = h.database.Socket(h.database.Database(t))
+	h.conninfo = h.database.Schema(t)
 	h.one = startKeyServerMadeWith(t, []string{"--postgres", h.conninfo})
 	// For the second host the first one's SoftHSM is the network HSM.
 	t.Setenv("SOFTHSM2_CONF", filepath.Join(h.one.vol.State, "token", "softhsm2.conf"))
@@ -83,9 +83,15 @@ func isDisabled(err error) bool {
 
 func succeeds(err error) bool { return err == nil }
 
-// What one host does to a key, every other one that shares the database and the token goes by.
-func TestKeysAreSharedByHostsThatShareADatabase(t *testing.T) {
+func TestHostsThatShareADatabase(t *testing.T) {
 	h := startTwoHosts(t)
+	t.Run("share keys", func(t *testing.T) { sharedKeys(t, h) })
+	t.Run("stop each other's opens", func(t *testing.T) { sharedMount(t, h) })
+	t.Run("share a token", func(t *testing.T) { refuseOtherToken(t, h) })
+}
+
+// sharedKeys: what one host does to a key, the other goes by.
+func sharedKeys(t *testing.T, h *twoHosts) {
 	one, two, ctx := h.one.client(), h.two.client(), t.Context()
 	made, err := one.CreateKey(ctx, &kms.CreateKeyInput{})
 	must(t, err)
@@ -132,9 +138,8 @@ func TestKeysAreSharedByHostsThatShareADatabase(t *testing.T) {
 	}
 }
 
-// The filesystem on one host, and a key that is disabled on another.
-func TestAKeyDisabledOnOneHostStopsTheNextOpenOnAnother(t *testing.T) {
-	h := startTwoHosts(t)
+// sharedMount: the filesystem on one host, and a key that is disabled on the other.
+func sharedMount(t *testing.T, h *twoHosts) {
 	ctx := t.Context()
 	v := &volume{t: t, State: h.two.vol.State, Back: filepath.Join(h.two.dir, "back"), Mnt: filepath.Join(h.two.dir, "mnt")}
 	must(t, os.Mkdir(v.Mnt, 0o755))
@@ -166,7 +171,6 @@ func TestAKeyDisabledOnOneHostStopsTheNextOpenOnAnother(t *testing.T) {
 	must(t, err)
 	becomesReady(t, h.one.url, http.StatusOK)
 	wantContent(t, v.path("file"), "before")
-	refuseOtherToken(t, h)
 }
 
 // becomesReady waits until /ready answers with a status; it remembers its last answer for a while.

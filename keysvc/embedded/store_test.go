@@ -32,9 +32,15 @@ func made(dir string) bool {
 	return err == nil
 }
 
-func TestTheStoreMayBeADatabase(t *testing.T) {
+func TestStoreInADatabase(t *testing.T) {
 	server := pgtest.StartFor(t)
-	database := server.Socket(server.Database(t))
+	t.Run("all that the directory would have of it is there", func(t *testing.T) { storeInADatabase(t, server) })
+	t.Run("calls fail while the database is down", func(t *testing.T) { databaseDown(t, server) })
+}
+
+func storeInADatabase(t *testing.T, server *pgtest.Server) {
+	name := server.Database(t)
+	database := server.Socket(name)
 	dir := newDir(t)
 	sealed := create(t, Options{Dir: dir, Postgres: database})
 	if _, err := os.Stat(filepath.Join(dir, storeFile)); !os.IsNotExist(err) {
@@ -68,7 +74,7 @@ func TestTheStoreMayBeADatabase(t *testing.T) {
 	refused(t, Options{Dir: other}, KindToken, "in another token", "--hsm-token")
 
 	// Keys whose material may be gone say nothing about the token.
-	server.Exec(t, database[strings.LastIndex(database, "=")+1:], `UPDATE kms_key SET state = 'PendingDeletion'`)
+	server.Exec(t, name, `UPDATE kms_key SET state = 'PendingDeletion'`)
 	mustClose(t, open(t, Options{Dir: other}))
 }
 
@@ -84,10 +90,9 @@ func TestADatabaseThatCantBeUsedMakesNoDirectory(t *testing.T) {
 	}
 }
 
-// The database of a key service is back without anybody opening anything anew.
-func TestCallsFailWhileTheDatabaseIsDown(t *testing.T) {
-	server := pgtest.StartFor(t)
-	e := open(t, Options{Dir: newDir(t), Postgres: server.Socket(server.Database(t)), CreateIfMissing: true})
+// databaseDown also sees that the service works again without being opened anew.
+func databaseDown(t *testing.T, server *pgtest.Server) {
+	e := open(t, Options{Dir: newDir(t), Postgres: server.Schema(t), CreateIfMissing: true})
 	defer mustClose(t, e)
 	key, err := e.Service().CreateKey(t.Context(), nil)
 	if err != nil {

@@ -2,9 +2,10 @@ package postgres
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
-	"net/url"
-	"regexp"
+	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -37,19 +38,34 @@ func Check(conninfo string) error {
 	return err
 }
 
+// parameters are what a connection string may say, which is kept in a file that is not meant for
+// secrets: no password. Others would be taken for settings of the session, also misspelt ones.
+func parameters() []string {
+	return []string{
+		"host", "port", "dbname", "user", "passfile", "service", "servicefile", "connect_timeout", "target_session_attrs",
+		"sslmode", "sslnegotiation", "sslrootcert", "sslcert", "sslkey", "sslcertmode", "sslsni", "channel_binding", "require_auth",
+		"krbsrvname", "krbspn", "application_name", "options", "search_path", "statement_timeout", "idle_in_transaction_session_timeout",
+	}
+}
+
+const example = "such as 'host=db.example.org dbname=kmsfs user=kmsfs sslmode=verify-full', 'postgres://kmsfs@db.example.org/kmsfs?sslmode=verify-full' or 'service=kmsfs'"
+
 // parse reads a connection string of libpq, in either form, and completes it from where libpq does:
 // environment, service file and password file.
 func parse(conninfo string) (*pgx.ConnConfig, error) {
-	if hasPassword(conninfo) {
+	config, err := pgx.ParseConfigWithOptions(conninfo, pgx.ParseConfigOptions{
+		ParseConfigOptions: pgconn.ParseConfigOptions{ConnStringAllowedKeys: parameters()}})
+	switch {
+	case err == nil:
+	case strings.Contains(err.Error(), `password" is not in ConnStringAllowedKeys`):
 		return nil, &Error{Op: "connect", Err: errors.New("the connection string has a password, and it is kept in a file that is not meant for secrets"),
 			Help: "leave it out; put the password in ~/.pgpass (mode 0600) or another file named by passfile=, or in PGPASSWORD"}
+	default:
+		return nil, &Error{Op: "connect", Err: err, Help: example}
 	}
-	config, err := pgx.ParseConfig(conninfo)
-	if err != nil {
-		return nil, &Error{Op: "connect", Err: err,
-			Help: "such as 'host=db.example.org dbname=kmsfs user=kmsfs sslmode=verify-full', 'postgres://kmsfs@db.example.org/kmsfs?sslmode=verify-full' or 'service=kmsfs'"}
+	if config.ConnectTimeout == 0 || config.ConnectTimeout > dialTimeout {
+		config.ConnectTimeout = dialTimeout
 	}
-	config.ConnectTimeout = min(config.ConnectTimeout, dialTimeout)
 	config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	config.AfterConnect = settle
 	for name, value := range map[string]string{
@@ -71,21 +87,22 @@ func settle(ctx context.Context, conn *pgconn.PgConn) error {
 	return err
 }
 
-// passwordSetting is password= or sslpassword= in the form of words. It may find one inside a quoted
-// value too.
-var passwordSetting = regexp.MustCompile(`(^|[\s'])(ssl)?password\s*=`)
-
-// hasPassword tells whether a connection string has a password, in either form.
-func hasPassword(conninfo string) bool {
-	if !strings.HasPrefix(conninfo, "postgres://") && !strings.HasPrefix(conninfo, "postgresql://") {
-		return passwordSetting.MatchString(conninfo)
+// unauthenticated lists the servers across a network that the connection string takes at their word:
+// somebody in between could answer in their place.
+func unauthenticated(config *pgx.ConnConfig) []string {
+	var hosts []string
+	note := func(host string, c *tls.Config) {
+		local := strings.HasPrefix(host, "/") || host == "localhost" || net.ParseIP(host).IsLoopback()
+		checked := c != nil && (!c.InsecureSkipVerify || c.VerifyPeerCertificate != nil || c.VerifyConnection != nil)
+		if !local && !checked && !slices.Contains(hosts, host) {
+			hosts = append(hosts, host)
+		}
 	}
-	u, err := url.Parse(conninfo)
-	if err != nil {
-		return false // parsing it gives the error
+	note(config.Host, config.TLSConfig)
+	for _, f := range config.Fallbacks {
+		note(f.Host, f.TLSConfig)
 	}
-	_, set := u.User.Password()
-	return set || u.Query().Has("password") || u.Query().Has("sslpassword")
+	return hosts
 }
 
 func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }

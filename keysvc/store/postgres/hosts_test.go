@@ -178,8 +178,8 @@ func (n *network) drop() {
 }
 
 func TestADisabledKeyIsNoticedByTheOtherHostAtOnce(t *testing.T) {
-	database := server.Database(t)
-	here, there := open(t, server.Socket(database)), open(t, server.Socket(database))
+	conninfo := server.Schema(t)
+	here, there := open(t, conninfo), open(t, conninfo)
 	setState(t, here, types.KeyStateEnabled)
 	const rounds, askEvery = 20, 250 * time.Millisecond
 	var slowest, all time.Duration
@@ -244,12 +244,11 @@ func TestALostListeningConnectionIsReplaced(t *testing.T) {
 }
 
 func TestAServerThatIsDownFailsCallsUntilItIsBack(t *testing.T) {
-	own := pgtest.StartFor(t)
-	s := open(t, own.Socket(own.Database(t)))
+	s := open(t, server.Schema(t))
 	setState(t, s, types.KeyStateEnabled)
 	before := settled(t, s)
 	for round := range 2 {
-		own.Stop()
+		server.Stop()
 		eventually(t, bound, "what was read is not trusted", func() bool { return s.Generation() != before })
 		start := time.Now()
 		if err := s.View(t.Context(), func(store.Tx) error { return nil }); !errors.Is(err, store.ErrUnavailable) {
@@ -261,7 +260,7 @@ func TestAServerThatIsDownFailsCallsUntilItIsBack(t *testing.T) {
 		if d := time.Since(start); d > lag {
 			t.Errorf("the failures took %v", d)
 		}
-		if err := own.Run(); err != nil {
+		if err := server.Run(); err != nil {
 			t.Fatal(err)
 		}
 		setState(t, s, types.KeyStateDisabled) // the first call after it is back
@@ -273,20 +272,19 @@ func TestAServerThatIsDownFailsCallsUntilItIsBack(t *testing.T) {
 }
 
 func TestAServerThatEndsInAnUpdateFailsIt(t *testing.T) {
-	own := pgtest.StartFor(t)
-	s := open(t, own.Socket(own.Database(t)))
+	s := open(t, server.Schema(t))
 	setState(t, s, types.KeyStateEnabled)
 	runs := 0
 	err := s.Update(t.Context(), func(tx store.Tx) error {
 		if runs++; runs == 1 {
-			own.Stop()
+			server.Stop()
 		}
 		return tx.PutKey(t.Context(), store.Key{Scope: scope, ID: "a", State: types.KeyStateDisabled})
 	})
 	if !errors.Is(err, store.ErrUnavailable) || runs != 1 {
 		t.Fatalf("after %d runs: %v", runs, err)
 	}
-	if err := own.Run(); err != nil {
+	if err := server.Run(); err != nil {
 		t.Fatal(err)
 	}
 	if state, _ := read(t, s); state != types.KeyStateEnabled {
@@ -297,8 +295,8 @@ func TestAServerThatEndsInAnUpdateFailsIt(t *testing.T) {
 // A host that stops in the middle of an update, as a suspended machine does, must not hold up the others
 // for ever. The server ends its transaction; here sooner than by default.
 func TestAHostThatFallsSilentInAnUpdateLosesItsLock(t *testing.T) {
-	database := server.Database(t)
-	silent, other := open(t, server.Socket(database)+" idle_in_transaction_session_timeout=300"), open(t, server.Socket(database))
+	conninfo := server.Schema(t)
+	silent, other := open(t, conninfo+" idle_in_transaction_session_timeout=300"), open(t, conninfo)
 	started, updated := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(updated)
@@ -347,7 +345,7 @@ func TestACommitWithoutAnAnswerIsUncertain(t *testing.T) {
 
 // Whoever asked may give up at any time; what is being committed then is committed and known to be.
 func TestACallerWhoGivesUpKnowsWhatWasCommitted(t *testing.T) {
-	s := open(t, server.Socket(server.Database(t)))
+	s := open(t, server.Schema(t))
 	for i := range 40 {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*100*time.Microsecond)
 		id := fmt.Sprint("key", i)
@@ -364,7 +362,7 @@ func TestACallerWhoGivesUpKnowsWhatWasCommitted(t *testing.T) {
 }
 
 func TestATextThatCantBeStoredIsTold(t *testing.T) {
-	s := open(t, server.Socket(server.Database(t)))
+	s := open(t, server.Schema(t))
 	for _, text := range []string{"a\x00b", "\xff"} {
 		err := s.Update(t.Context(), func(tx store.Tx) error {
 			return tx.PutKey(t.Context(), store.Key{Scope: scope, ID: "a", Description: text})

@@ -43,11 +43,13 @@ func TestOpenSaysWhatIsWrongAndWhatToDo(t *testing.T) {
 		{"newer schema", server.Socket(newer), "newer kmsfs", "version of kmsfs that the other hosts use"},
 		{"no schema", server.Socket(narrow), "no schema has been selected", "search_path"},
 		{"untrusted certificate", tcp(pgtest.User, database) + " sslmode=verify-full", "x509", "sslrootcert"},
-		{"no setting", "hist=a bar", "parse", "such as 'host=db.example.org"},
+		{"no setting", "host=a bar", "parse", "such as 'host=db.example.org"},
+		{"misspelt setting", "hist=a", "hist", "such as 'host=db.example.org"},
 		{"bad TLS mode", "host=a sslmode=perhaps", "sslmode", "such as 'host="},
 		{"unknown service", "service=missing", "missing", "such as 'host="},
 		{"password in words", "host=a password=geheim", "has a password", "PGPASSWORD"},
 		{"password in a URL", "postgres://u:geheim@a/d", "has a password", "PGPASSWORD"},
+		{"password of the client's key", "host=a sslpassword=geheim", "has a password", "PGPASSWORD"},
 		{"password in a URL's query", "postgresql://u@a/d?password=geheim", "has a password", "PGPASSWORD"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -107,7 +109,7 @@ func TestTheServersCertificateIsChecked(t *testing.T) {
 }
 
 func TestManyProgramsMayMakeTheTablesAtOnce(t *testing.T) {
-	conninfo := server.Socket(server.Database(t))
+	conninfo := server.Schema(t)
 	var group sync.WaitGroup
 	for range 8 {
 		group.Go(func() {
@@ -183,7 +185,7 @@ func TestCommitsSurviveACrashWhateverTheDefaultIs(t *testing.T) {
 }
 
 func TestAClosedStoreNamesNoState(t *testing.T) {
-	s := open(t, server.Socket(server.Database(t)))
+	s := open(t, server.Schema(t))
 	setState(t, s, types.KeyStateEnabled)
 	before := settled(t, s)
 	if err := s.Close(); err != nil {
@@ -202,14 +204,14 @@ func TestAClosedStoreNamesNoState(t *testing.T) {
 }
 
 func BenchmarkGeneration(b *testing.B) {
-	s := open(b, server.Socket(server.Database(b)))
+	s := open(b, server.Schema(b))
 	for b.Loop() {
 		s.Generation()
 	}
 }
 
 func BenchmarkReload(b *testing.B) {
-	s := open(b, server.Socket(server.Database(b)))
+	s := open(b, server.Schema(b))
 	for b.Loop() {
 		err := s.View(b.Context(), func(tx store.Tx) error {
 			_, _ = tx.Key(b.Context(), scope, "none")

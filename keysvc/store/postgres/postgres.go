@@ -54,6 +54,9 @@ func Open(ctx context.Context, conninfo string, log *slog.Logger) (*Store, error
 		_ = s.db.Close() // err is the reason
 		return nil, s.describe(err)
 	}
+	for _, host := range unauthenticated(config) {
+		log.Warn("the database server does not have to prove who it is: add sslmode=verify-full to the connection string", "host", host)
+	}
 	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	s.ended.Go(func() { s.listen(ctx, conn) })
 	return s, nil

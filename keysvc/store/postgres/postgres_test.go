@@ -17,7 +17,7 @@ import (
 // because other tests take processor time.
 const lag = 3 * time.Second
 
-// server is shared by the tests; each has a database of its own.
+// server is shared by the tests; each has a database or a schema of its own.
 var server *pgtest.Server
 
 func TestMain(m *testing.M) {
@@ -50,7 +50,7 @@ func open(t testing.TB, conninfo string) *postgres.Store {
 
 func TestConformance(t *testing.T) {
 	storetest.Run(t, lag, func(t *testing.T) storetest.Open {
-		conninfo := server.Socket(server.Database(t))
+		conninfo := server.Schema(t)
 		return func(t *testing.T) store.Store { return open(t, conninfo) }
 	})
 }
