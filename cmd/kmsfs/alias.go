@@ -21,13 +21,8 @@ func newAliasCreateCommand(a *app) *cobra.Command {
 		Example: "  kmsfs alias create alias/laptop 1234abcd-12ab-34cd-56ef-1234567890ab",
 		Args:    needArgs("alias/NAME", "KEY"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withKeys(c.Context(), func(s keyClient) error {
-				id, err := keyID(c.Context(), s, args[1])
-				if err != nil {
-					return err
-				}
-				_, err = s.CreateAlias(c.Context(), &kms.CreateAliasInput{
-					AliasName: aws.String(args[0]), TargetKeyId: aws.String(id)})
+			return a.onKey(c.Context(), args[1], func(s keyClient, id *string) error {
+				_, err := s.CreateAlias(c.Context(), &kms.CreateAliasInput{AliasName: &args[0], TargetKeyId: id})
 				return err
 			})
 		},
@@ -41,13 +36,8 @@ func newAliasUpdateCommand(a *app) *cobra.Command {
 		Long:  `Volumes keep the key that they were made with: kmsfs init records the key, not the name.`,
 		Args:  needArgs("alias/NAME", "KEY"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withKeys(c.Context(), func(s keyClient) error {
-				id, err := keyID(c.Context(), s, args[1])
-				if err != nil {
-					return err
-				}
-				_, err = s.UpdateAlias(c.Context(), &kms.UpdateAliasInput{
-					AliasName: aws.String(args[0]), TargetKeyId: aws.String(id)})
+			return a.onKey(c.Context(), args[1], func(s keyClient, id *string) error {
+				_, err := s.UpdateAlias(c.Context(), &kms.UpdateAliasInput{AliasName: &args[0], TargetKeyId: id})
 				return err
 			})
 		},
@@ -77,21 +67,12 @@ func newAliasListCommand(a *app) *cobra.Command {
 		Args:    needArgs(),
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.withKeys(c.Context(), func(s keyClient) error {
-				id := key
-				if key != "" {
-					var err error
-					if id, err = keyID(c.Context(), s, key); err != nil {
-						return err
-					}
-				}
-				list := []types.AliasListEntry{}
-				if err := eachAlias(c.Context(), s, id, func(e types.AliasListEntry) { list = append(list, e) }); err != nil {
+				id, err := keyID(c.Context(), s, key)
+				if err != nil {
 					return err
 				}
-				if a.json {
-					return a.ui.JSON(map[string]any{"Aliases": list})
-				}
-				return a.printAliases(list)
+				list, err := listAliases(c.Context(), s, id)
+				return show(a, "Aliases", list, err, a.printAliases)
 			})
 		},
 	}

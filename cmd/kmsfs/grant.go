@@ -94,13 +94,7 @@ func newGrantListCommand(a *app) *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.withKeys(c.Context(), func(s keyClient) error {
 				grants, err := listGrants(c.Context(), s, args[0])
-				if err != nil {
-					return err
-				}
-				if a.json {
-					return a.ui.JSON(map[string]any{"Grants": grants})
-				}
-				return a.printGrants(grants)
+				return show(a, "Grants", grants, err, a.printGrants)
 			})
 		},
 	}
@@ -114,13 +108,7 @@ func newGrantListRetirableCommand(a *app) *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.withKeys(c.Context(), func(s keyClient) error {
 				grants, err := listRetirableGrants(c.Context(), s, args[0])
-				if err != nil {
-					return err
-				}
-				if a.json {
-					return a.ui.JSON(map[string]any{"Grants": grants})
-				}
-				return a.printGrants(grants)
+				return show(a, "Grants", grants, err, a.printGrants)
 			})
 		},
 	}
@@ -203,12 +191,8 @@ func newGrantRevokeCommand(a *app) *cobra.Command {
 		Short: "take a grant away, as an administrator of the key",
 		Args:  needArgs("KEY", "GRANT-ID"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withKeys(c.Context(), func(s keyClient) error {
-				id, err := keyID(c.Context(), s, args[0])
-				if err != nil {
-					return err
-				}
-				_, err = s.RevokeGrant(c.Context(), &kms.RevokeGrantInput{KeyId: aws.String(id), GrantId: aws.String(args[1])})
+			return a.onKey(c.Context(), args[0], func(s keyClient, id *string) error {
+				_, err := s.RevokeGrant(c.Context(), &kms.RevokeGrantInput{KeyId: id, GrantId: aws.String(args[1])})
 				return err
 			})
 		},

@@ -145,13 +145,7 @@ func newKeyListCommand(a *app) *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.withKeys(c.Context(), func(s keyClient) error {
 				keys, err := listKeys(c.Context(), s)
-				if err != nil {
-					return err
-				}
-				if a.json {
-					return a.ui.JSON(map[string]any{"Keys": keys})
-				}
-				return a.printKeys(keys)
+				return show(a, "Keys", keys, err, a.printKeys)
 			})
 		},
 	}
@@ -169,25 +163,25 @@ func listKeys(ctx context.Context, s keyClient) ([]listedKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	keys := []listedKey{}
-	in := &kms.ListKeysInput{}
-	for {
-		out, err := s.ListKeys(ctx, in)
+	all, err := allPages(func(marker *string) ([]types.KeyListEntry, bool, *string, error) {
+		out, err := s.ListKeys(ctx, &kms.ListKeysInput{Marker: marker})
+		if err != nil {
+			return nil, false, nil, err
+		}
+		return out.Keys, out.Truncated, out.NextMarker, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	keys := make([]listedKey, 0, len(all))
+	for _, k := range all {
+		meta, err := resolveKey(ctx, s, aws.ToString(k.KeyId))
 		if err != nil {
 			return nil, err
 		}
-		for _, k := range out.Keys {
-			meta, err := resolveKey(ctx, s, aws.ToString(k.KeyId))
-			if err != nil {
-				return nil, err
-			}
-			keys = append(keys, listedKey{meta, names[aws.ToString(k.KeyId)]})
-		}
-		if !out.Truncated {
-			return keys, nil
-		}
-		in.Marker = out.NextMarker
+		keys = append(keys, listedKey{meta, names[aws.ToString(k.KeyId)]})
 	}
+	return keys, nil
 }
 
 func (a *app) printKeys(keys []listedKey) error {
@@ -217,13 +211,7 @@ func newKeyDescribeCommand(a *app) *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.withKeys(c.Context(), func(s keyClient) error {
 				meta, err := resolveKey(c.Context(), s, args[0])
-				if err != nil {
-					return err
-				}
-				if a.json {
-					return a.ui.JSON(map[string]any{"KeyMetadata": meta})
-				}
-				return a.printKey(meta)
+				return show(a, "KeyMetadata", meta, err, a.printKey)
 			})
 		},
 	}

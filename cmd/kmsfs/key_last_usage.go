@@ -17,13 +17,7 @@ kmsfs audit --errors --key-id KEY.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.onKey(c.Context(), args[0], func(s keyClient, id *string) error {
 				out, err := s.GetKeyLastUsage(c.Context(), &kms.GetKeyLastUsageInput{KeyId: id})
-				if err != nil {
-					return err
-				}
-				if a.json {
-					return a.ui.JSON(out)
-				}
-				return a.printLastUsage(out)
+				return show(a, "", out, err, a.printLastUsage)
 			})
 		},
 	}

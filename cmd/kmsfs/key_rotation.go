@@ -51,19 +51,9 @@ func newRotationStatusCommand(a *app) *cobra.Command {
 		Short: "tell whether and when a key rotates",
 		Args:  needArgs("KEY"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withKeys(c.Context(), func(s keyClient) error {
-				id, err := keyID(c.Context(), s, args[0])
-				if err != nil {
-					return err
-				}
-				out, err := s.GetKeyRotationStatus(c.Context(), &kms.GetKeyRotationStatusInput{KeyId: aws.String(id)})
-				if err != nil {
-					return err
-				}
-				if a.json {
-					return a.ui.JSON(out)
-				}
-				return a.printRotation(out)
+			return a.onKey(c.Context(), args[0], func(s keyClient, id *string) error {
+				out, err := s.GetKeyRotationStatus(c.Context(), &kms.GetKeyRotationStatusInput{KeyId: id})
+				return show(a, "", out, err, a.printRotation)
 			})
 		},
 	}

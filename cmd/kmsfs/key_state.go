@@ -54,13 +54,9 @@ func newKeyScheduleDeletionCommand(a *app) *cobra.Command {
 backing keys are destroyed in the HSM. Until then: kmsfs key cancel-deletion KEY.`,
 		Args: needArgs("KEY"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withKeys(c.Context(), func(s keyClient) error {
-				id, err := keyID(c.Context(), s, args[0])
-				if err != nil {
-					return err
-				}
+			return a.onKey(c.Context(), args[0], func(s keyClient, id *string) error {
 				out, err := s.ScheduleKeyDeletion(c.Context(), &kms.ScheduleKeyDeletionInput{
-					KeyId: aws.String(id), PendingWindowInDays: aws.Int32(days)})
+					KeyId: id, PendingWindowInDays: aws.Int32(days)})
 				if err != nil {
 					return err
 				}
@@ -91,13 +87,9 @@ func newKeyUpdateDescriptionCommand(a *app) *cobra.Command {
 		Short: "change what a key says it is for",
 		Args:  needArgs("KEY", "TEXT"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withKeys(c.Context(), func(s keyClient) error {
-				id, err := keyID(c.Context(), s, args[0])
-				if err != nil {
-					return err
-				}
-				_, err = s.UpdateKeyDescription(c.Context(), &kms.UpdateKeyDescriptionInput{
-					KeyId: aws.String(id), Description: aws.String(args[1])})
+			return a.onKey(c.Context(), args[0], func(s keyClient, id *string) error {
+				_, err := s.UpdateKeyDescription(c.Context(), &kms.UpdateKeyDescriptionInput{
+					KeyId: id, Description: aws.String(args[1])})
 				return err
 			})
 		},

@@ -149,31 +149,27 @@ func isAlias(key string) bool {
 
 // aliasNames lists the aliases of every key by key id.
 func aliasNames(ctx context.Context, s keyClient) (map[string][]string, error) {
+	list, err := listAliases(ctx, s, "")
 	byKey := map[string][]string{}
-	err := eachAlias(ctx, s, "", func(e types.AliasListEntry) {
+	for _, e := range list {
 		id := aws.ToString(e.TargetKeyId)
 		byKey[id] = append(byKey[id], aws.ToString(e.AliasName))
-	})
+	}
 	return byKey, err
 }
 
-// eachAlias calls f for every alias, or for those of one key.
-func eachAlias(ctx context.Context, s keyClient, key string, f func(types.AliasListEntry)) error {
+// listAliases lists every alias, or those of one key.
+func listAliases(ctx context.Context, s keyClient, key string) ([]types.AliasListEntry, error) {
 	in := &kms.ListAliasesInput{}
 	if key != "" {
-		in.KeyId = aws.String(key)
+		in.KeyId = &key
 	}
-	for {
+	return allPages(func(marker *string) ([]types.AliasListEntry, bool, *string, error) {
+		in.Marker = marker
 		out, err := s.ListAliases(ctx, in)
 		if err != nil {
-			return err
+			return nil, false, nil, err
 		}
-		for _, e := range out.Aliases {
-			f(e)
-		}
-		if !out.Truncated {
-			return nil
-		}
-		in.Marker = out.NextMarker
-	}
+		return out.Aliases, out.Truncated, out.NextMarker, nil
+	})
 }

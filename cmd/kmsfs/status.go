@@ -65,13 +65,7 @@ func (a *app) statusOne(ctx context.Context, mountpoint string) error {
 		return err
 	}
 	st, err := askStatus(ctx, client)
-	if err != nil {
-		return err
-	}
-	if a.json {
-		return a.ui.JSON(st)
-	}
-	return a.printStatus(st)
+	return show(a, "", st, err, a.printStatus)
 }
 
 // askStatus asks one daemon, with a deadline.

@@ -29,13 +29,7 @@ func newStoreListCommand(a *app) *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.withKeys(c.Context(), func(s keyClient) error {
 				all, err := listStores(c.Context(), s)
-				if err != nil {
-					return err
-				}
-				if a.json {
-					return a.ui.JSON(map[string]any{"CustomKeyStores": all})
-				}
-				return a.printStores(all)
+				return show(a, "CustomKeyStores", all, err, a.printStores)
 			})
 		},
 	}
