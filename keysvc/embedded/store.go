@@ -8,8 +8,6 @@ import (
 	"github.com/kmsfs/kmsfs/keysvc/store"
 	"github.com/kmsfs/kmsfs/keysvc/store/postgres"
 	"github.com/kmsfs/kmsfs/keysvc/store/sqlite"
-
-	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 )
 
 // StoreConfig selects the store: SQLite in the directory, or a database that several hosts share.
@@ -50,7 +48,7 @@ func (o *Options) tryStore(ctx context.Context, config *Config) error {
 	if err != nil {
 		return err
 	}
-	known, err := sampleMaterials(ctx, s, config)
+	known, err := sampleMaterials(ctx, s)
 	_ = s.Close() // nothing was changed
 	switch {
 	case err != nil:
@@ -67,7 +65,7 @@ func (e *Embedded) checkToken(ctx context.Context) error {
 	if !e.config.Store.shared() {
 		return nil
 	}
-	known, err := sampleMaterials(ctx, e.store, &e.config)
+	known, err := sampleMaterials(ctx, e.store)
 	if err != nil {
 		return &Error{Kind: KindStore, Path: e.dir, Err: err}
 	}
@@ -89,38 +87,14 @@ func foreignStore(dir string) error {
 		Help: "hosts that share a database share a token: make another directory (--state-dir) with --hsm-token, --hsm-module and --postgres as on the other hosts"}
 }
 
-// Bounds of sampleMaterials: how many keys it looks at, and how many materials it returns.
-const (
-	sampledKeys      = 100
-	sampledMaterials = 3
-)
+// sampleSize is how many backing keys are looked for. One would do, but for a token that lost it.
+const sampleSize = 3
 
-// sampleMaterials returns a few backing keys that the service's token must have.
-func sampleMaterials(ctx context.Context, s store.Store, config *Config) (found []store.BackingID, err error) {
-	scope := store.Scope{Account: config.Account, Region: config.Region}
+// sampleMaterials returns a few backing keys that the token must have.
+func sampleMaterials(ctx context.Context, s store.Store) (found []store.BackingID, err error) {
 	err = s.View(ctx, func(tx store.Tx) error {
-		found = nil
-		ids, err := tx.KeyIDs(ctx, scope, "", sampledKeys)
-		for _, id := range ids {
-			key, err := tx.Key(ctx, scope, id)
-			if err != nil {
-				return err
-			}
-			if found = append(found, lasting(&key)...); len(found) >= sampledMaterials {
-				break
-			}
-		}
+		found, err = tx.LastingMaterials(ctx, sampleSize)
 		return err
 	})
 	return found, err
-}
-
-// lasting is the material of a key that neither a custom key store has nor an import brings and takes
-// away, while the key is neither being made nor deleted.
-func lasting(key *store.Key) []store.BackingID {
-	usable := key.State == types.KeyStateEnabled || key.State == types.KeyStateDisabled
-	if current := key.Current(); usable && current != nil && current.Import == "" && key.CustomKeyStoreID == "" {
-		return []store.BackingID{current.Backing}
-	}
-	return nil
 }

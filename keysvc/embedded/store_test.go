@@ -54,6 +54,10 @@ func storeInADatabase(t *testing.T, server *pgtest.Server) {
 	if err != nil || string(out.Plaintext) != "text" {
 		t.Errorf("%v, %v", out, err)
 	}
+	_, err = e.Service().CreateKey(t.Context(), &kms.CreateKeyInput{Description: aws.String("a\x00b")})
+	if err == nil || !strings.Contains(err.Error(), "ValidationException: A text in the request has a zero byte") {
+		t.Errorf("a zero byte in a description: %v", err)
+	}
 	mustClose(t, e)
 
 	// Another token, at first use and later.
@@ -72,6 +76,7 @@ func storeInADatabase(t *testing.T, server *pgtest.Server) {
 		t.Fatal(err)
 	}
 	refused(t, Options{Dir: other}, KindToken, "in another token", "--hsm-token")
+	refused(t, Options{Dir: newDir(t), Postgres: database, Account: "111122223333", CreateIfMissing: true}, KindToken, "in another token", "--hsm-token")
 
 	// Keys whose material may be gone say nothing about the token.
 	server.Exec(t, name, `UPDATE kms_key SET state = 'PendingDeletion'`)

@@ -77,6 +77,10 @@ type Tx interface {
 	// MaterialUsers counts the keys, of all scopes, that own a backing key and don't
 	// wait for its import.
 	MaterialUsers(ctx context.Context, backing BackingID) (int, error)
+	// LastingMaterials returns some backing keys, of all scopes, that the service's own
+	// token must have: current ones of keys that are neither being made nor deleted
+	// and that neither a custom key store nor an import brings and takes away.
+	LastingMaterials(ctx context.Context, limit int) ([]BackingID, error)
 	// PutKey inserts a key or replaces it together with its materials.
 	PutKey(ctx context.Context, key Key) error
 	// DeleteKey removes a key with its materials, imports, aliases, policy, usage, grants and tags.

@@ -55,6 +55,14 @@ func (t *Tx) MaterialUsers(ctx context.Context, backing store.BackingID) (n int,
 	return n, err
 }
 
+// LastingMaterials implements [store.Tx].
+func (t *Tx) LastingMaterials(ctx context.Context, limit int) ([]store.BackingID, error) {
+	return collect(ctx, t, scanBacking, `SELECT m.backing FROM kms_material m JOIN kms_key k
+		ON k.account = m.account AND k.region = m.region AND k.id = m.key_id
+		WHERE m.state = ? AND m.import_state = '' AND k.key_store = '' AND k.state IN (?, ?)
+		ORDER BY m.backing LIMIT ?`, store.MaterialCurrent, types.KeyStateEnabled, types.KeyStateDisabled, limit)
+}
+
 // KeyIDs implements [store.Tx].
 func (t *Tx) KeyIDs(ctx context.Context, scope store.Scope, after string, limit int) ([]string, error) {
 	return collect(ctx, t, scanString, `SELECT id FROM kms_key WHERE account = ? AND region = ? AND id > ?
@@ -157,6 +165,14 @@ func scanRef(row scanner) (store.KeyRef, error) {
 	var ref store.KeyRef
 	err := row.Scan(&ref.Account, &ref.Region, &ref.ID)
 	return ref, err
+}
+
+func scanBacking(row scanner) (store.BackingID, error) {
+	text, err := scanString(row)
+	if err != nil {
+		return store.BackingID{}, err
+	}
+	return parseBacking(text)
 }
 
 func scanString(row scanner) (string, error) {

@@ -40,6 +40,8 @@ func Run(t *testing.T, lag time.Duration, newStore func(t *testing.T) Open) {
 		{"keys know their custom key store, which stays while it has any", keysInStores},
 		{"wrapping keys come back and expire", imports},
 		{"related keys and shared materials are counted", related},
+		{"materials that the token must have are found", lastingMaterials},
+		{"a text is kept whole or refused", texts},
 		{"an update that fails changes nothing", rollback},
 		{"a view cannot write", viewIsReadOnly},
 		{"a change is noticed through every open store", func(t *testing.T, open Open) { generation(t, lag, open) }},
