@@ -28,8 +28,12 @@ func (c *call) connectKeyStore(in *kms.ConnectCustomKeyStoreInput) (*kms.Connect
 	if err := c.authorizeAccount(); err != nil {
 		return nil, err
 	}
-	ks, err := c.changeKeyStore(c.ctx, *in.CustomKeyStoreId, beginConnecting)
-	if err != nil || ks.Connected() {
+	begun := false
+	ks, err := c.changeKeyStore(c.ctx, *in.CustomKeyStoreId, func(_ store.Tx, ks *store.KeyStore) (err error) {
+		begun, err = c.s.beginConnecting(ks)
+		return err
+	})
+	if err != nil || !begun {
 		return &kms.ConnectCustomKeyStoreOutput{}, err
 	}
 	select {
@@ -79,17 +83,21 @@ func (c *call) finishConnecting(ks *store.KeyStore) error {
 }
 
 // beginConnecting makes a key store CONNECTING, also one that a crashed process has
-// left so. A connected one stays as it is.
-func beginConnecting(_ store.Tx, ks *store.KeyStore) error {
+// left so, and tells whether it did. A connected one stays as it is, as does one that
+// this process is connecting: who calls again and again must not begin it anew.
+func (s *Service) beginConnecting(ks *store.KeyStore) (begun bool, err error) {
 	switch ks.State {
 	case types.ConnectionStateTypeConnected:
-		return nil
+		return false, nil
 	case types.ConnectionStateTypeDisconnected, types.ConnectionStateTypeConnecting:
+		if ks.State == types.ConnectionStateTypeConnecting && s.connections.making(ks) {
+			return false, nil
+		}
 		ks.State, ks.ErrorCode = types.ConnectionStateTypeConnecting, ""
 		ks.Revision++
-		return nil
+		return true, nil
 	}
-	return wrongConnectionState(ks)
+	return false, wrongConnectionState(ks)
 }
 
 func wrongConnectionState(ks *store.KeyStore) error {

@@ -102,6 +102,22 @@ func (c *connection) make(ctx context.Context, open func(context.Context, *conne
 	close(c.ready)
 }
 
+// making tells whether the connection for the key store's revision is being made.
+func (n *connections) making(ks *store.KeyStore) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	c := n.live[ks.Ref()]
+	if c == nil || c.revision != ks.Revision {
+		return false
+	}
+	select {
+	case <-c.ready:
+		return false
+	default:
+		return true
+	}
+}
+
 // mayRetry tells whether a connection has failed long enough ago. A PIN that was
 // refused isn't tried again: tokens lock after few failures.
 func (c *connection) mayRetry() bool {
