@@ -3,6 +3,7 @@ package keysvc
 import (
 	"context"
 	"crypto"
+	"encoding/binary"
 	"errors"
 	"strings"
 	"time"
@@ -67,7 +68,7 @@ func (c *call) getParametersForImport(in *kms.GetParametersForImportInput) (*kms
 		return nil, err
 	}
 	return &kms.GetParametersForImportOutput{
-		KeyId: aws.String(k.arn), ImportToken: newImportToken(i.Backing), PublicKey: public, ParametersValidTo: aws.Time(i.Expires),
+		KeyId: aws.String(k.arn), ImportToken: newImportToken(i), PublicKey: public, ParametersValidTo: aws.Time(i.Expires),
 	}, nil
 }
 
@@ -128,25 +129,34 @@ func (s *Service) dropImport(ctx context.Context, i store.Import) error {
 	return s.config.Store.Update(ctx, func(tx store.Tx) error { return tx.DeleteImport(ctx, i.Scope, i.Backing) })
 }
 
-// An import token, version 1, is the version and the id of the wrapping key, which
-// nobody can guess and which the store ties to the key and the time.
-const importTokenVersion = 1
+// An import token, version 2, is the version, the id of the wrapping key, which nobody
+// can guess and which the store ties to the key and the time, and in 8 bytes, big
+// endian, the time until which it is good, in milliseconds since 1970: the store forgets
+// expired ones, of which the client is to be told what they are.
+const (
+	importTokenVersion = 2
+	importTokenSize    = headerSize + 8
+)
 
-func newImportToken(backing store.BackingID) []byte {
-	return append([]byte{importTokenVersion}, backing[:]...)
+func newImportToken(i store.Import) []byte {
+	token := append([]byte{importTokenVersion}, i.Backing[:]...)
+	return binary.BigEndian.AppendUint64(token, uint64(i.Expires.UnixMilli()))
 }
 
 // wrappingKey finds the wrapping key that a token names.
 func (c *call) wrappingKey(k *keySnapshot, token []byte) (store.Import, error) {
 	var i store.Import
-	if len(token) != headerSize || token[0] != importTokenVersion {
+	if len(token) != importTokenSize || token[0] != importTokenVersion {
 		return i, &Error{Kind: KindInvalidImportToken}
 	}
 	err := c.s.config.Store.View(c.ctx, func(tx store.Tx) (err error) {
-		i, err = tx.Import(c.ctx, k.Scope, store.BackingID(token[1:]))
+		i, err = tx.Import(c.ctx, k.Scope, store.BackingID(token[1:headerSize]))
 		return err
 	})
+	said := time.UnixMilli(int64(binary.BigEndian.Uint64(token[headerSize:])))
 	switch {
+	case errors.Is(err, store.ErrNotFound) && !c.now.Before(said):
+		return i, &Error{Kind: KindExpiredImportToken}
 	case errors.Is(err, store.ErrNotFound), err == nil && i.KeyID != k.ID:
 		return i, &Error{Kind: KindInvalidImportToken}
 	case err != nil:

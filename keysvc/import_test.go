@@ -69,7 +69,7 @@ func (p *parameters) wrap(material []byte) []byte {
 func (p *parameters) stored() (i store.Import) {
 	p.t.Helper()
 	p.must(i, p.config.Store.View(p.ctx(), func(tx store.Tx) (err error) {
-		i, err = tx.Import(p.ctx(), p.scope(), store.BackingID(p.out.ImportToken[1:]))
+		i, err = tx.Import(p.ctx(), p.scope(), store.BackingID(p.out.ImportToken[1:headerSize]))
 		return err
 	}))
 	return i
@@ -199,7 +199,7 @@ func TestImportTokensAreForOneKeyAndADay(t *testing.T) {
 	if f.inToken(wrappingKey) {
 		t.Error("an expired wrapping key is still in the token")
 	}
-	wantError(t, p.importMaterial(wrapped, nil), "InvalidImportTokenException", "")
+	wantError(t, p.importMaterial(wrapped, nil), "ExpiredImportTokenException", "") // also when nobody remembers it
 	if m := f.describe(id); m.KeyState != types.KeyStatePendingImport || len(f.backings(id)) != 0 {
 		t.Errorf("%+v", m)
 	}

@@ -223,7 +223,7 @@ var attempts = map[string]func(s *subject) error{
 		return err
 	},
 	"ImportKeyMaterial": func(s *subject) error {
-		_, err := s.ImportKeyMaterial(s.ctx(), &kms.ImportKeyMaterialInput{KeyId: &s.external, ImportToken: newImportToken(s.wrapping.Backing),
+		_, err := s.ImportKeyMaterial(s.ctx(), &kms.ImportKeyMaterialInput{KeyId: &s.external, ImportToken: newImportToken(s.wrapping),
 			EncryptedKeyMaterial: s.wrapped, ExpirationModel: types.ExpirationModelTypeKeyMaterialDoesNotExpire})
 		return err
 	},
