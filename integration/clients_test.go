@@ -34,6 +34,7 @@ func TestClientsOfAWSWorkUnchanged(t *testing.T) {
 	t.Run("aws-sdk-go-v2", func(t *testing.T) { s.goSDK(t, ca) })
 	t.Run("AWS Encryption SDK for JavaScript", s.encryptionSDK)
 	t.Run("sops", s.sops)
+	t.Run("aws-sdk-go, Tink and Vault's seal", func(t *testing.T) { s.run(t, nil, fetched(t, "kmslibs"), s.keyARN()) })
 	t.Run("commands of the documentation", s.documentedCommands)
 }
 
