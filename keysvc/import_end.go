@@ -60,25 +60,28 @@ func named(key *store.Key, id *string) *store.Material {
 
 // takeAway destroys the imported materials that which selects, if no related key in
 // another region has them too. Material that waits for rotation isn't bound to the key
-// yet and is forgotten; of other material the check value stays, and of what has
-// expired, when.
+// yet and is forgotten, by the replicas of a primary key too; of other material the check
+// value stays, and of what has expired, when.
 func (s *Service) takeAway(ctx context.Context, tx store.Tx, key *store.Key, which func(*store.Material) bool) error {
 	kept := key.Materials[:0]
 	for _, m := range key.Materials {
-		if !which(&m) || m.Import != types.ImportStateImported {
-			kept = append(kept, m)
+		switch forgotten := isPending(&m) && !isReplica(key); {
+		case !which(&m):
+		case forgotten:
+			if err := s.destroyMaterials(ctx, []store.Material{m}); err != nil {
+				return err
+			}
 			continue
-		}
-		if err := s.destroyUnshared(ctx, tx, m); err != nil {
-			return err
-		}
-		if m.State != store.MaterialPending {
+		case m.Import == types.ImportStateImported:
+			if err := s.destroyUnshared(ctx, tx, m); err != nil {
+				return err
+			}
 			if !isExpired(&m, s.config.Now()) {
 				m.Expires = time.Time{}
 			}
 			m.Import = types.ImportStatePendingImport
-			kept = append(kept, m)
 		}
+		kept = append(kept, m)
 	}
 	key.Materials = kept
 	settle(key)
@@ -93,7 +96,7 @@ func settle(key *store.Key) {
 		return
 	}
 	missing := key.Current() == nil || slices.ContainsFunc(key.Materials, func(m store.Material) bool {
-		return m.Import == types.ImportStatePendingImport
+		return m.Import == types.ImportStatePendingImport && !isPending(&m)
 	})
 	switch {
 	case missing:

@@ -118,12 +118,17 @@ func importKind(k *keySnapshot, in *kms.ImportKeyMaterialInput) (types.ImportTyp
 		return kind, refuse(KindValidation, "A KeyMaterialId can't be specified if the ImportType is NEW_KEY_MATERIAL")
 	case isNew && !first && !isSymmetric(&k.Key):
 		return kind, refuse(KindUnsupported, "%s key spec is %s, whose key material can't be replaced.", k.arn, k.Spec)
-	case isNew && !first && k.MultiRegion:
-		return kind, refuse(KindUnsupported, "Replacing the imported key material of multi-Region keys is not supported.")
+	case isNew && !first && isReplica(&k.Key):
+		return kind, notOfReplicas(k.arn)
 	case !isNew && first:
 		return kind, refuse(KindValidation, "There is no existing key material of the key %s.", k.arn)
 	}
 	return kind, nil
+}
+
+// notOfReplicas refuses new material for a replica key.
+func notOfReplicas(arn string) error {
+	return refuse(KindUnsupported, "%s is a multi-region replica key, to which new key material comes by its primary key.", arn)
 }
 
 // newImport stores that material is being imported, under a backing key of its own.
@@ -155,8 +160,11 @@ func checkNew(k *keySnapshot, key *store.Key, backing store.BackingID) error {
 	if (k.Current() == nil) != (key.Current() == nil) {
 		return refuse(KindInvalidState, "Other key material was imported into the key %s at the same time.", k.arn)
 	}
+	if isReplica(key) {
+		return notOfReplicas(k.arn)
+	}
 	for _, other := range key.Materials {
-		if other.State == store.MaterialPending {
+		if isPending(&other) {
 			return refuse(KindInvalidState, "New key material (id: %s) cannot be imported into KMS key %s, because another key material (id: %s) is pending rotation.",
 				materialID(key.ID, backing), k.arn, materialID(key.ID, other.Backing))
 		}

@@ -165,11 +165,15 @@ func hasReplicas(ctx context.Context, tx store.Tx, key *store.Key) (bool, error)
 	return len(regions) > 1, err
 }
 
-// releasePrimary begins the waiting period of a primary key that was to be deleted
-// after the last of its replicas, which is gone now.
+// releasePrimary has a primary key go on without a replica that is gone: new material
+// needn't wait for it any more, and if it was the last, the waiting period of a primary
+// key begins that was to be deleted after it.
 func (s *Service) releasePrimary(ctx context.Context, tx store.Tx, replica *store.Key) error {
 	if !isReplica(replica) {
 		return nil
+	}
+	if err := s.keepInStep(ctx, tx, replica); err != nil {
+		return err
 	}
 	return eachReplica(ctx, tx, replica, func(key *store.Key) error {
 		waits, err := hasReplicas(ctx, tx, key)

@@ -187,10 +187,10 @@ func (s *Service) update(ctx context.Context, ref store.KeyRef, fn func(tx store
 			return err
 		}
 		after = key
-		if err := tx.PutKey(ctx, key); err != nil || !isPrimary(&key) {
+		if err := tx.PutKey(ctx, key); err != nil {
 			return err
 		}
-		return s.synchronize(ctx, tx, &key)
+		return s.keepInStep(ctx, tx, &key)
 	})
 	switch {
 	case errors.Is(err, store.ErrNotFound):

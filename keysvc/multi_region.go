@@ -118,7 +118,8 @@ func (c *call) makeReplica(k *keySnapshot, in *kms.ReplicateKeyInput) (*keySnaps
 		if err := there.roomForKey(tx); err != nil {
 			return err
 		}
-		return errors.Join(tx.PutKey(c.ctx, replica), there.putTags(tx, replica.ID, in.Tags), there.putPolicy(tx, replica.ID, in.Policy))
+		return errors.Join(tx.PutKey(c.ctx, replica), there.putTags(tx, replica.ID, in.Tags), there.putPolicy(tx, replica.ID, in.Policy),
+			c.s.keepInStep(c.ctx, tx, &replica))
 	})
 	if errors.Is(err, store.ErrNotFound) {
 		err = keyNotFound(k.Scope, k.ID)
@@ -130,42 +131,48 @@ func (c *call) makeReplica(k *keySnapshot, in *kms.ReplicateKeyInput) (*keySnaps
 // imported there too.
 func replicaOf(primary *store.Key, region string) store.Key {
 	replica := *primary
-	replica.Region, replica.State = region, types.KeyStateEnabled
+	replica.Region, replica.State, replica.Materials = region, types.KeyStateEnabled, nil
 	follow(&replica, primary)
-	for i := range replica.Materials {
-		if m := &replica.Materials[i]; m.Import != "" {
-			m.Import, m.Expires = types.ImportStatePendingImport, time.Time{}
-		}
-	}
-	settle(&replica)
 	return replica
 }
 
-// follow copies to a replica what its primary has decided: the materials that the
-// token made, and when the next is due.
+// follow copies to a replica what its primary has decided: the materials, and when the
+// next is due.
 func follow(replica, primary *store.Key) {
 	replica.PrimaryRegion = primary.PrimaryRegion
 	replica.RotationPeriodDays, replica.NextRotation = primary.RotationPeriodDays, primary.NextRotation
+	if primary.Origin == types.OriginTypeExternal {
+		replica.Materials = withImports(primary.Materials, replica.Materials)
+		settle(replica)
+		return
+	}
 	replica.Materials = slices.DeleteFunc(slices.Clone(primary.Materials), func(m store.Material) bool {
-		return m.State == store.MaterialCreating || m.State == store.MaterialPending
+		return m.State == store.MaterialCreating
 	})
 }
 
 // synchronize has the replicas of a primary key follow it, inside its transaction, and
 // records that where their material changes.
 func (s *Service) synchronize(ctx context.Context, tx store.Tx, primary *store.Key) error {
+	if err := decidePending(ctx, tx, primary); err != nil {
+		return err
+	}
 	return eachReplica(ctx, tx, primary, func(replica *store.Key) error {
-		before := len(replica.Materials)
-		imported := replica.Materials
+		before := currentBacking(replica)
 		follow(replica, primary)
-		if replica.Origin == types.OriginTypeExternal {
-			replica.Materials = imported // each region's own
-		}
-		if err := tx.PutKey(ctx, *replica); err != nil || len(replica.Materials) == before {
+		if err := tx.PutKey(ctx, *replica); err != nil || currentBacking(replica) == before {
 			return err
 		}
 		return s.serviceEvent(ctx, "SynchronizeMultiRegionKey", newSnapshot(*replica, 0), audit.Params{})
 	})
+}
+
+// currentBacking names the material in use, zero if there is none.
+func currentBacking(key *store.Key) store.BackingID {
+	if current := key.Current(); current != nil {
+		return current.Backing
+	}
+	return store.BackingID{}
 }
 
 // eachReplica calls f for every key that is related to another.

@@ -82,6 +82,9 @@ const (
 	MaterialNonCurrent MaterialState = "NON_CURRENT"
 	// MaterialPending was imported and becomes current by rotation.
 	MaterialPending MaterialState = "PENDING_ROTATION"
+	// MaterialPendingRegions was imported, but not yet into all related keys in other
+	// regions; then it is MaterialPending.
+	MaterialPendingRegions MaterialState = "PENDING_MULTI_REGION_IMPORT_AND_ROTATION"
 )
 
 // Material is one backing key of a KMS key; every rotation adds one.
