@@ -9,6 +9,8 @@ import (
 
 	"github.com/kmsfs/kmsfs/keysvc/audit"
 	"github.com/kmsfs/kmsfs/keysvc/store"
+
+	"github.com/google/uuid"
 )
 
 // call is one operation under way: who calls, for what, and what its record will
@@ -132,7 +134,7 @@ func (c *call) wipe() {
 // requestID names the call in its record and wherever else it is told of.
 func (c *call) requestID() string {
 	if c.caller.RequestID == "" {
-		c.caller.RequestID = newRecordID()
+		c.caller.RequestID = uuid.NewString()
 	}
 	return c.caller.RequestID
 }
@@ -147,7 +149,7 @@ func (c *call) event(failure *Error) *audit.Event {
 		UserAgent:           c.caller.UserAgent,
 		AdditionalEventData: c.additional(),
 		RequestID:           c.requestID(),
-		EventID:             newRecordID(),
+		EventID:             uuid.NewString(),
 		ReadOnly:            !c.op.mutating,
 		Resources:           c.resources,
 		EventType:           audit.TypeAPICall,

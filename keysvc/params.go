@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/kmsfs/kmsfs/keysvc/audit"
+
+	"github.com/google/uuid"
 )
 
 // maxRecorded is how much of a text the audit trail keeps, in bytes: more than
@@ -73,7 +75,7 @@ func (s *Service) serviceEvent(ctx context.Context, name string, k *keySnapshot,
 		AWSRegion:           k.Region,
 		SourceIPAddress:     "AWS Internal",
 		UserAgent:           "AWS Internal",
-		EventID:             newRecordID(),
+		EventID:             uuid.NewString(),
 		Resources:           []audit.Resource{{AccountID: k.Account, Type: "AWS::KMS::Key", ARN: k.arn}},
 		EventType:           audit.TypeServiceEvent,
 		ServiceEventDetails: details,
