@@ -269,7 +269,7 @@ var apiHints = map[string]string{
 	"AccessDeniedException":                              "ask the key's administrator for a grant: kmsfs grant create KEY --grantee ARN --operations Decrypt",
 	"InvalidAliasNameException":                          "an alias is alias/ and then letters, digits, / _ or -",
 	"KMSInternalException":                               "see why in the log; the audit trail and the store in the state directory must be writable",
-	"UnsupportedOperationException":                      "keys that the service manages (alias/aws/...) cannot be changed",
+	"UnsupportedOperationException":                      "see what the key is: kmsfs key describe KEY; docs/key-service.md says what each kind of key can",
 	"LimitExceededException":                             "delete what is no longer needed, then try again",
 	"InvalidGrantIdException":                            "see the grants: kmsfs grant list KEY",
 	"InvalidGrantTokenException":                         "pass the token that kmsfs grant create printed, whole",
