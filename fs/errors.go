@@ -102,7 +102,7 @@ var kindHints = map[Kind]string{
 	KindKeyExpired:  "the key is pending deletion: kmsfs key cancel-deletion KEY && kmsfs key enable KEY",
 	KindKeyMissing:  "the key is not in this key service (name the state directory or endpoint that made the volume), or its custom key store is not connected (kmsfs store list)",
 	KindKeyRejected: "the volume or file was changed or moved outside the mount, or belongs to another key service",
-	KindKeyDenied:   "ask for a grant: kmsfs grant create KEY --grantee PRINCIPAL --operations Decrypt,GenerateDataKey",
+	KindKeyDenied:   "ask for a grant: kmsfs grant create KEY --grantee PRINCIPAL --operations Decrypt,GenerateDataKey,ReEncryptFrom,ReEncryptTo,DescribeKey",
 	KindUnavailable: "check that the key service runs and that its endpoint is reachable",
 	KindNotVolume:   "make a volume first: kmsfs init BACKING",
 	KindNotEmpty:    "name an empty directory, or one that does not exist yet",

@@ -43,12 +43,17 @@ func (v *volume) grantMount(ctx context.Context) (*grants, error) {
 	return g, nil
 }
 
-// add creates a grant for one more CMK, unless there is one.
+// add creates a grant for one more CMK, unless there is one. Who may use the key but not make grants has all
+// that a mount needs: it goes without.
 func (g *grants) add(ctx context.Context, arn string) error {
 	if g.of(arn) != nil {
 		return nil
 	}
 	made, err := g.v.createGrant(ctx, arn)
+	if kindOf(err) == KindKeyDenied {
+		g.v.log.Warn("the mount has no grant of its own, as its principal may not make any", "key", arn, "err", err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}

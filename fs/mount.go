@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log"
@@ -21,7 +22,6 @@ type MountOptions struct {
 	Backing            string
 	Mountpoint         string
 	Keys               KeyService
-	Principal          string   // ARN of the caller of Keys, to which the mount's grants are made; "" = the root of the key's account
 	AllowOther         bool     // let other users in; the kernel then needs DefaultPermissions
 	DefaultPermissions bool     // let the kernel check modes and owners; implied but for root alone
 	ReadOnly           bool     // never change the backing directory
@@ -31,6 +31,10 @@ type MountOptions struct {
 	FuseOptions        []string // further mount options for the kernel, such as noexec
 	FSName             string   // shown as the mounted device; the backing directory when empty
 	Logger             *slog.Logger
+
+	// Principal tells the ARN of the caller of Keys, to which the mount's grants are made; "" is the root of
+	// the key's account, as is no function. It is asked once the key service has answered.
+	Principal func(context.Context) string
 
 	acceptStore bool            // the ledger learns anew; for offline use
 	shared      bool            // see volume.shared

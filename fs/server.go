@@ -174,6 +174,9 @@ func serve(ctx context.Context, v *volume, o MountOptions) (*Server, error) {
 
 // serve makes the mount's grant and gives the mount point to the kernel.
 func (s *fileSystem) serve(ctx context.Context, o MountOptions) (*Server, error) {
+	if o.Principal != nil {
+		s.vol.caller = o.Principal(ctx)
+	}
 	g, err := s.vol.grantMount(ctx)
 	if err != nil {
 		return nil, err

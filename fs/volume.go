@@ -153,7 +153,7 @@ func attach(ctx context.Context, o *MountOptions) (*volume, error) {
 	if o.ReadOnly {
 		root.Freeze()
 	}
-	v := &volume{root: root, keys: o.Keys, caller: o.Principal, log: o.Logger, ro: o.ReadOnly, shared: o.shared, source: o.recovery}
+	v := &volume{root: root, keys: o.Keys, log: o.Logger, ro: o.ReadOnly, shared: o.shared, source: o.recovery}
 	if err := v.open(ctx, o); err != nil {
 		v.close()
 		return nil, err

@@ -84,17 +84,22 @@ func (a *app) startMount(ctx context.Context, m mountRequest, log *slog.Logger, 
 	if d.socket, err = control.Claim(a.runtimeDir(), m.mountpoint); err != nil {
 		return d, err
 	}
-	caller, err := d.keys.Caller(ctx)
-	if err != nil {
-		log.Warn("the mount's grant is made to the account's root, as the caller is not known", "error", err)
-	}
 	d.server, err = fs.Mount(ctx, fs.MountOptions{
-		Backing: m.backing, Mountpoint: m.mountpoint, Keys: d.keys.Service(), Principal: caller,
+		Backing: m.backing, Mountpoint: m.mountpoint, Keys: d.keys.Service(), Principal: d.principal,
 		AllowOther: m.options.allowOther, DefaultPermissions: m.options.defaultPermissions,
 		ReadOnly: m.options.readOnly, Debug: m.options.debug, FuseOptions: m.options.kernel,
 		Logger: log, FSName: m.backing, LedgerDir: a.ledgerDir(m.options.noLedger),
 	})
 	return d, err
+}
+
+// principal is who calls the key service.
+func (d *daemon) principal(ctx context.Context) string {
+	caller, err := d.keys.Caller(ctx)
+	if err != nil {
+		d.log.Warn("the mount's grant is made to the account's root, as the caller is not known", "error", err)
+	}
+	return caller
 }
 
 // run serves until the mount is gone, whoever unmounts it.

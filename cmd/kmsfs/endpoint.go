@@ -74,7 +74,7 @@ func (a *app) openEndpoint(ctx context.Context, wait *patience.Patience) (*opene
 
 // configure reads the AWS configuration. Without wait the client tries again as the configuration says.
 func (r *remote) configure(ctx context.Context, transport *awshttp.BuildableClient, wait *patience.Patience) (aws.Config, error) {
-	options := []func(*config.LoadOptions) error{config.WithDefaultRegion(defaultRegion)}
+	options := []func(*config.LoadOptions) error{config.WithDefaultRegion(regionOf(r.endpoint))}
 	if r.profile != "" {
 		options = append(options, config.WithSharedConfigProfile(r.profile))
 	}
@@ -132,7 +132,7 @@ func (r *remote) patient() *patience.Patience { return patience.New(cmp.Or(r.wai
 // service than KMS.
 func callerARN(ctx context.Context, loaded aws.Config, base string) (string, error) {
 	client := sts.NewFromConfig(loaded, func(o *sts.Options) {
-		if u, err := url.Parse(base); err == nil && !strings.HasSuffix(u.Hostname(), ".amazonaws.com") {
+		if _, ofAWS := awsRegion(base); !ofAWS {
 			o.BaseEndpoint = aws.String(base)
 		}
 	})
@@ -141,6 +141,34 @@ func callerARN(ctx context.Context, loaded aws.Config, base string) (string, err
 		return "", err
 	}
 	return aws.ToString(out.Arn), nil
+}
+
+// regionOf is the region of a client to which nobody has named one.
+func regionOf(endpoint string) string {
+	if region, ofAWS := awsRegion(endpoint); ofAWS && region != "" {
+		return region
+	}
+	return defaultRegion
+}
+
+// awsRegion reads the region from a host name of AWS's, such as kms.eu-central-1.amazonaws.com,
+// kms-fips.us-gov-west-1.api.aws or vpce-1a2b.kms.eu-central-1.vpce.amazonaws.com; "" where there is none.
+func awsRegion(endpoint string) (region string, ofAWS bool) {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return "", false
+	}
+	name := "." + u.Hostname()
+	if !strings.Contains(name, ".amazonaws.") && !strings.HasSuffix(name, ".api.aws") {
+		return "", false
+	}
+	label := strings.Split(name, ".")
+	for i := range label[:len(label)-1] {
+		if (label[i] == "kms" || label[i] == "kms-fips") && strings.Count(label[i+1], "-") >= 2 {
+			return label[i+1], true
+		}
+	}
+	return "", true
 }
 
 // checkEndpoint refuses what is no URL, and plaintext data keys on a network.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/aws/smithy-go"
 
@@ -138,7 +139,7 @@ func apiExitCode(name string) int {
 		"AlreadyExistsException", "KMSInvalidStateException", "ConflictException", "LimitExceededException":
 		return exitConflict
 	case "DisabledException", "AccessDeniedException", "NotAuthorizedException",
-		"InvalidSignatureException", "UnrecognizedClientException", "MissingAuthenticationTokenException":
+		"InvalidSignatureException", "UnrecognizedClientException", "MissingAuthenticationTokenException", "ExpiredTokenException":
 		return exitDenied
 	case "XksProxyUriUnreachableException", "XksProxyIncorrectAuthenticationCredentialException", "XksProxyInvalidConfigurationException",
 		"XksProxyInvalidResponseException", "KMSInternalException", "DependencyTimeoutException", "KeyUnavailableException", "ThrottlingException":
@@ -215,24 +216,57 @@ type hinter interface{ Hint() string }
 // hints collects the advice for an error: the outermost that it brings along, in each of several
 // errors; else what its AWS name suggests.
 func hints(err error) []string {
+	if h := accessHint(err); h != "" {
+		return []string{h}
+	}
 	found := ownHints(err)
 	var api smithy.APIError
 	if len(found) == 0 && errors.As(err, &api) && apiHints[api.ErrorCode()] != "" {
 		found = append(found, apiHints[api.ErrorCode()])
 	}
 	if len(found) == 0 && isUnreachable(err) {
-		found = append(found, unreachableHint(err))
+		found = append(found, "check --endpoint, and that kmsfs serve runs there")
 	}
 	return found
 }
 
-// unreachableHint tells what to try when no answer came.
-func unreachableHint(err error) string {
-	var untrusted x509.UnknownAuthorityError
-	if errors.As(err, &untrusted) {
-		return "name the key service's certificate authority: --ca FILE, or AWS_CA_BUNDLE; kmsfs serve --tls tells which file when it starts"
+// accessHint tells what to try when it is the way to the key service that is wrong: nothing that another
+// package knows of its own case leads further then. "" if it is not that.
+func accessHint(err error) string {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		if region, other := strings.CutPrefix(api.ErrorMessage(), "Invalid arn "); other && !strings.Contains(region, ":") {
+			return "the key is in the region " + region + ": set AWS_REGION=" + region + ", and name the endpoint of that region"
+		}
+		return credentialHints[api.ErrorCode()]
 	}
-	return "check --endpoint, and that kmsfs serve runs there"
+	switch {
+	case !isUnreachable(err):
+		return ""
+	case errors.As(err, new(x509.UnknownAuthorityError)):
+		return "name the key service's certificate authority: --ca FILE, or AWS_CA_BUNDLE; kmsfs serve --tls tells which file when it starts"
+	case errors.As(err, new(x509.HostnameError)):
+		return "name the key service as its certificate does, or have it serve under this name: kmsfs serve --tls-name NAME"
+	case errors.As(err, new(x509.CertificateInvalidError)):
+		return "compare the dates of the certificate with the clock of this machine"
+	case strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
+		return "this endpoint is plain HTTP: write http:// for kmsfs serve without --tls"
+	case strings.Contains(err.Error(), "failed to refresh cached credentials"), strings.Contains(err.Error(), "get credentials"):
+		return "get new credentials: aws sso login, or whatever AWS_PROFILE or --profile names as their source"
+	}
+	return ""
+}
+
+// credentialHints is for what a key service says of whoever calls it.
+var credentialHints = map[string]string{
+	"InvalidSignatureException":           "the secret access key is wrong, or the clocks of the two machines differ by more than five minutes",
+	"SignatureDoesNotMatch":               "the secret access key is wrong, or the clocks of the two machines differ by more than five minutes",
+	"UnrecognizedClientException":         "the service at --endpoint does not know this access key: kmsfs principal list",
+	"InvalidClientTokenId":                "the service at --endpoint does not know this access key: kmsfs principal list",
+	"MissingAuthenticationToken":          "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
+	"MissingAuthenticationTokenException": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
+	"ExpiredTokenException":               "the session has ended: set a new AWS_SESSION_TOKEN with its access key, or let AWS_PROFILE name a source that renews itself",
+	"ExpiredToken":                        "the session has ended: set a new AWS_SESSION_TOKEN with its access key, or let AWS_PROFILE name a source that renews itself",
 }
 
 // ownHints walks the tree of causes.
@@ -284,8 +318,6 @@ var apiHints = map[string]string{
 	"IncorrectKeyMaterialException":                      "import material that the key had before; a symmetric key can get new material: kmsfs key import --import-type NEW_KEY_MATERIAL",
 	"ExpiredImportTokenException":                        "get new parameters: kmsfs key import-parameters KEY",
 	"IncorrectKeyException":                              "it was wrapped by another key",
-	"InvalidSignatureException":                          "the secret access key is wrong, or the clocks of the two machines differ by more than five minutes",
-	"UnrecognizedClientException":                        "the service at --endpoint does not know this access key: kmsfs principal list",
 	"CustomKeyStoreInvalidStateException":                "see its state: kmsfs store list; then kmsfs store connect or kmsfs store disconnect STORE",
 	"CustomKeyStoreNotFoundException":                    "see what there is: kmsfs store list",
 	"CustomKeyStoreHasCMKsException":                     "see its keys: kmsfs key list; schedule their deletion: kmsfs key schedule-deletion KEY",

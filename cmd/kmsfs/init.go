@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/smithy-go"
 	"github.com/spf13/cobra"
 
 	"github.com/kmsfs/kmsfs/fs"
@@ -92,6 +94,10 @@ func (a *app) initVolume(ctx context.Context, backing string, f initFlags) error
 // createVolumeKey makes the key of a new volume and returns its id.
 func createVolumeKey(ctx context.Context, s keyClient, volume, backing string) (string, error) {
 	meta, err := (&keyFlags{description: "kmsfs volume " + backing, alias: "alias/" + volume}).create(ctx, s)
+	var denied smithy.APIError
+	if errors.As(err, &denied) && denied.ErrorCode() == "AccessDeniedException" {
+		return "", &appError{err: err, hints: []string{"name a key that you may use: kmsfs init --key-id KEY"}}
+	}
 	if err != nil {
 		return "", err
 	}

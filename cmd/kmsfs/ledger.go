@@ -22,8 +22,8 @@ After a restore from a backup the store is older in earnest: accept it.`
 func newLedgerCommand(a *app) *cobra.Command {
 	c := newParent("ledger", "what is remembered of a volume, against rollback and deletion",
 		a.ledgerCommand("show", "tell what the ledger of a volume holds", a.showLedger),
-		a.ledgerCommand("verify", "compare every file and directory with the ledger", a.verifyLedger),
-		a.ledgerCommand("accept", "take the store for right as it is, after a restore", a.acceptLedger),
+		a.withEndpoint(a.ledgerCommand("verify", "compare every file and directory with the ledger", a.verifyLedger)),
+		a.withEndpoint(a.ledgerCommand("accept", "take the store for right as it is, after a restore", a.acceptLedger)),
 		a.ledgerCommand("forget", "remove the ledger; the next mount learns the volume anew", a.forgetLedger))
 	c.Long = ledgerLong
 	return c
@@ -41,6 +41,12 @@ func (a *app) ledgerCommand(name, short string, run func(ctx context.Context, ba
 			return run(c.Context(), backing)
 		},
 	}
+}
+
+// withEndpoint is for the subcommands that open the volume.
+func (a *app) withEndpoint(c *cobra.Command) *cobra.Command {
+	a.addEndpointFlag(c.Flags())
+	return c
 }
 
 func (a *app) showLedger(_ context.Context, backing string) error {
