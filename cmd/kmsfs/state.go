@@ -88,15 +88,17 @@ func (a *app) printBackup(m *archive.Manifest, path string) error {
 }
 
 func newStateRestoreCommand(a *app) *cobra.Command {
-	return &cobra.Command{
+	var postgres string
+	c := &cobra.Command{
 		Use:   "restore FILE",
 		Short: "make a state directory of a backup",
 		Long: `Makes the state directory, which must not be there yet, of an archive of kmsfs state backup; - is
 standard input. Keys are in the state that they had then: one that was disabled or deleted since is
 enabled again, and one that was made since is lost, with all that is encrypted under it. The audit trail
-begins anew.`,
+begins anew. With --postgres the keys' state goes to that database, which must be empty: that is how a key
+service moves from SQLite to PostgreSQL.`,
 		Args: needArgs("FILE"),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(c *cobra.Command, args []string) error {
 			from := a.ui.in
 			if args[0] != "-" {
 				f, err := os.Open(args[0])
@@ -106,7 +108,7 @@ begins anew.`,
 				defer f.Close()
 				from = f
 			}
-			m, err := embedded.Restore(a.keyStateDir(), from)
+			m, err := embedded.Restore(c.Context(), embedded.Options{Dir: a.keyStateDir(), Postgres: postgres}, from)
 			if err != nil {
 				return wrapf(err, "restore %s", args[0])
 			}
@@ -117,4 +119,6 @@ begins anew.`,
 			return nil
 		},
 	}
+	c.Flags().StringVar(&postgres, "postgres", "", "connection string, without a password, of an empty PostgreSQL database for the keys' state")
+	return c
 }

@@ -30,7 +30,7 @@ func TestRestoredDirectoryDecryptsWhatTheFirstOneHasEncrypted(t *testing.T) {
 	dir, restored := newDir(t), newDir(t)
 	blob := create(t, Options{Dir: dir})
 	b := backup(t, dir)
-	m, err := Restore(restored, bytes.NewReader(b))
+	m, err := Restore(t.Context(), Options{Dir: restored}, bytes.NewReader(b))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +103,7 @@ func TestBackupInUseIsOfOneMoment(t *testing.T) {
 func wantUsable(t *testing.T, b []byte) {
 	t.Helper()
 	dir := newDir(t)
-	if _, err := Restore(dir, bytes.NewReader(b)); err != nil {
+	if _, err := Restore(t.Context(), Options{Dir: dir}, bytes.NewReader(b)); err != nil {
 		t.Fatal(err)
 	}
 	e := open(t, Options{Dir: dir})
@@ -133,7 +133,7 @@ func TestDamagedBackupLeavesNothing(t *testing.T) {
 	changed := bytes.Clone(b)
 	changed[len(changed)/2] ^= 1
 	for name, b := range map[string][]byte{"cut off": b[:len(b)/2], "changed": changed, "empty": nil} {
-		_, err := Restore(restored, bytes.NewReader(b))
+		_, err := Restore(t.Context(), Options{Dir: restored}, bytes.NewReader(b))
 		var e *Error
 		if !errors.As(err, &e) || e.Kind != KindDamaged || !strings.Contains(e.Hint(), "nothing was restored") {
 			t.Errorf("%s: %v", name, err)
@@ -147,7 +147,7 @@ func TestDamagedBackupLeavesNothing(t *testing.T) {
 func TestRestoreReplacesNothing(t *testing.T) {
 	dir := newDir(t)
 	blob := create(t, Options{Dir: dir})
-	_, err := Restore(dir, bytes.NewReader(backup(t, dir)))
+	_, err := Restore(t.Context(), Options{Dir: dir}, bytes.NewReader(backup(t, dir)))
 	var e *Error
 	if !errors.As(err, &e) || e.Kind != KindInvalid {
 		t.Errorf("%v", err)
@@ -176,7 +176,7 @@ func TestBackupOfATornRestIsRefused(t *testing.T) {
 	if _, err := archive.Write(&b, root, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	if m, err := Restore(newDir(t), &b); !errors.Is(err, archive.ErrDamaged) {
+	if m, err := Restore(t.Context(), Options{Dir: newDir(t)}, &b); !errors.Is(err, archive.ErrDamaged) {
 		t.Errorf("%+v, %v", m, err)
 	}
 }

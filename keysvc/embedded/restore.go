@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,10 +13,10 @@ import (
 	"github.com/kmsfs/kmsfs/keysvc/embedded/archive"
 )
 
-// Restore makes a state directory of what [Backup] has written. There must be none yet:
-// dir is empty or doesn't exist, and is as before after an error.
-func Restore(dir string, r io.Reader) (*archive.Manifest, error) {
-	o := Options{Dir: dir}
+// Restore makes the state directory o.Dir of what [Backup] has written. There must be none
+// yet: it is empty or doesn't exist, and is as before after an error. With o.Postgres, what
+// the backup has of the keys' state goes to that database, which must be empty.
+func Restore(ctx context.Context, o Options, r io.Reader) (*archive.Manifest, error) {
 	if _, err := o.complete(); err != nil {
 		return nil, err
 	}
@@ -30,7 +31,7 @@ func Restore(dir string, r io.Reader) (*archive.Manifest, error) {
 	if err != nil {
 		return nil, unreadable(parent, err)
 	}
-	m, err := o.restore(made, r)
+	m, err := o.restore(ctx, made, r)
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(made))
 	}
@@ -53,15 +54,21 @@ func (o *Options) refuseOccupied() error {
 }
 
 // restore fills a directory and puts it in its place.
-func (o *Options) restore(made string, r io.Reader) (*archive.Manifest, error) {
+func (o *Options) restore(ctx context.Context, made string, r io.Reader) (*archive.Manifest, error) {
 	m, err := archive.Extract(r, made)
 	if err == nil {
 		err = checkRestored(made)
 	}
+	if err == nil && o.Postgres != "" {
+		err = o.moveStore(ctx, made)
+	}
 	if err == nil {
 		err = flushTree(made, time.Time{})
 	}
+	var own *Error
 	switch {
+	case errors.As(err, &own):
+		return nil, err
 	case errors.Is(err, archive.ErrDamaged):
 		return nil, &Error{Kind: KindDamaged, Err: err, Help: "use another backup; nothing was restored"}
 	case err != nil:

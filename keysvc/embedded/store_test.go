@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -35,6 +36,7 @@ func made(dir string) bool {
 func TestStoreInADatabase(t *testing.T) {
 	server := pgtest.StartFor(t)
 	t.Run("all that the directory would have of it is there", func(t *testing.T) { storeInADatabase(t, server) })
+	t.Run("a backup can be restored into it", func(t *testing.T) { restoredIntoDatabase(t, server) })
 	t.Run("calls fail while the database is down", func(t *testing.T) { databaseDown(t, server) })
 }
 
@@ -81,6 +83,46 @@ func storeInADatabase(t *testing.T, server *pgtest.Server) {
 	// Keys whose material may be gone say nothing about the token.
 	server.Exec(t, name, `UPDATE kms_key SET state = 'PendingDeletion'`)
 	mustClose(t, open(t, Options{Dir: other}))
+}
+
+// restoredIntoDatabase is how a key service moves from SQLite to PostgreSQL.
+func restoredIntoDatabase(t *testing.T, server *pgtest.Server) {
+	dir, database := newDir(t), server.Schema(t)
+	sealed := create(t, Options{Dir: dir})
+	b := backup(t, dir)
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Restore(t.Context(), Options{Dir: dir, Postgres: database}, bytes.NewReader(b)); err != nil {
+		t.Fatal(err)
+	}
+	decrypt(t, Options{Dir: dir}, sealed)
+	if left, _ := filepath.Glob(filepath.Join(dir, storeFile+"*")); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+	fromDatabase := backup(t, dir)
+	for name, c := range map[string]struct {
+		backup         []byte
+		postgres, want string
+	}{
+		"not empty":            {b, database, "has keys already"},
+		"in a database":        {fromDatabase, server.Schema(t), "in a database already"},
+		"no database":          {b, "host=127.0.0.1 port=1 user=u dbname=d", "connection refused"},
+		"no connection string": {b, "hist", "cannot parse"},
+	} {
+		other := newDir(t)
+		_, err := Restore(t.Context(), Options{Dir: other, Postgres: c.postgres}, bytes.NewReader(c.backup))
+		var own *Error
+		if !errors.As(err, &own) || !strings.Contains(err.Error(), c.want) || own.Hint() == "" {
+			t.Errorf("%s: %v", name, err)
+		}
+		if left, _ := os.ReadDir(filepath.Dir(other)); len(left) > 0 {
+			t.Errorf("%s: left %v", name, left)
+		}
+	}
+	if _, err := Restore(t.Context(), Options{Dir: newDir(t)}, bytes.NewReader(fromDatabase)); err != nil {
+		t.Errorf("a backup without the database's state: %v", err)
+	}
 }
 
 func TestADatabaseThatCantBeUsedMakesNoDirectory(t *testing.T) {
