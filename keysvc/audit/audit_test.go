@@ -320,7 +320,7 @@ func TestHeldLockFailsAfterABoundedTime(t *testing.T) {
 	if err := l.Append(ctx, event("a")); kindOf(err) != KindBusy || !errors.Is(err, context.Canceled) {
 		t.Errorf("append with a cancelled context gives %v", err)
 	}
-	if waited := time.Since(start); waited > 2*time.Second {
+	if waited := time.Since(start); waited > 30*time.Second { // one that waits for ever, on a busy machine too
 		t.Errorf("waited %v", waited)
 	}
 }
