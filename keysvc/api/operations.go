@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"reflect"
+	"sync"
 
 	"github.com/kmsfs/kmsfs/keysvc"
 	"github.com/kmsfs/kmsfs/keysvc/api/awsjson"
@@ -20,11 +21,11 @@ type method[In, Out any] func(*keysvc.Service, context.Context, *In, ...func(*km
 // call makes an operation of a method. It wipes the plaintext in its input and
 // output, which nobody needs after it.
 func call[In, Out any](m method[In, Out]) operation {
-	input, output := awsjson.Describe(reflect.TypeFor[In]()), awsjson.Describe(reflect.TypeFor[Out]())
+	input, output := described[In](), described[Out]()
 	return func(ctx context.Context, s *keysvc.Service, body, to []byte) ([]byte, error) {
 		in := new(In)
 		defer wipePlaintext(in)
-		if err := input.Decode(body, in); err != nil {
+		if err := input().Decode(body, in); err != nil {
 			return nil, err
 		}
 		out, err := m(s, ctx, in)
@@ -32,8 +33,14 @@ func call[In, Out any](m method[In, Out]) operation {
 			return nil, err
 		}
 		defer wipePlaintext(out)
-		return output.Append(to, out), nil
+		return output().Append(to, out), nil
 	}
+}
+
+// described describes a struct when it is first asked to: most programs that hold
+// the table serve nothing.
+func described[T any]() func() *awsjson.Struct {
+	return sync.OnceValue(func() *awsjson.Struct { return awsjson.Describe(reflect.TypeFor[T]()) })
 }
 
 // wipePlaintext wipes the one secret that inputs and outputs have.
