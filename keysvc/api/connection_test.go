@@ -184,12 +184,51 @@ func TestWhoSendsTooMuchCanReadWhy(t *testing.T) {
 		io.WriteString(c, head)
 		_, _ = io.CopyN(c, zeros{}, 4<<20)
 	}()
-	answer, err := http.ReadResponse(bufio.NewReader(c), nil)
+	from := bufio.NewReader(c)
+	answer, err := http.ReadResponse(from, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if body, err := io.ReadAll(answer.Body); answer.StatusCode != http.StatusRequestEntityTooLarge || !answer.Close || err != nil {
 		t.Errorf("%s %s %v", answer.Status, body, err)
+	}
+	if _, err := from.ReadByte(); err != io.EOF {
+		t.Errorf("the connection ends with %v", err)
+	}
+}
+
+// net/http ends its answers before the connection if the connection can.
+func TestACountedConnectionCanEndItsAnswersAlone(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	client, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	server, err := limitedListener{l, newConnections(ConnectionLimits{All: 1, PerClient: 1}, nil)}.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	half, ok := server.(interface{ CloseWrite() error })
+	if !ok {
+		t.Fatal("it can't")
+	}
+	if err := half.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Read(make([]byte, 1)); err != io.EOF {
+		t.Error(err)
+	}
+	if _, err := client.Write([]byte("x")); err != nil {
+		t.Error(err)
+	}
+	if n, err := server.Read(make([]byte, 1)); n != 1 {
+		t.Error(err)
 	}
 }
 
