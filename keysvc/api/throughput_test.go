@@ -50,6 +50,7 @@ func BenchmarkService(b *testing.B) {
 		{"Decrypt/wire", e.wire(b, "Decrypt", map[string]any{"CiphertextBlob": sealed.CiphertextBlob})},
 		{"GenerateDataKey/embedded", func() error { _, err := keys.Service().GenerateDataKey(b.Context(), generate); return err }},
 		{"GenerateDataKey/http", func() error { _, err := remote.GenerateDataKey(b.Context(), generate); return err }},
+		{"Nothing/wire", e.nothing(b)},
 		{"GenerateDataKey/wire", e.wire(b, "GenerateDataKey", map[string]any{"KeyId": made.KeyMetadata.KeyId, "KeySpec": "AES_256"})},
 	} {
 		for _, callers := range []int{1, 16} {
@@ -124,11 +125,12 @@ func (e *endpoint) wire(b *testing.B, operation string, body map[string]any) fun
 	if err := e.signedIn(operation, string(text), keys.Config().Region).Write(&request); err != nil {
 		b.Fatal(err)
 	}
+	addr := strings.TrimPrefix(e.url, "http://")
 	var idle sync.Pool
 	return func() error {
 		c, _ := idle.Get().(*wireConn)
 		if c == nil {
-			conn, err := net.Dial("tcp", strings.TrimPrefix(e.url, "http://"))
+			conn, err := net.Dial("tcp", addr)
 			if err != nil {
 				return err
 			}
@@ -147,6 +149,25 @@ func (e *endpoint) wire(b *testing.B, operation string, body map[string]any) fun
 		}
 		return nil
 	}
+}
+
+// nothing is a request as long as one for a data key, to a server that reads it and
+// answers as many bytes: what net/http and the sockets take of every request.
+func (e *endpoint) nothing(b *testing.B) func() error {
+	b.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	text := bytes.Repeat([]byte("x"), 600)
+	server := e.server.httpServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		answer(w, http.StatusOK, &request{Request: r}, text)
+	}))
+	go func() { _ = server.Serve(l) }()
+	b.Cleanup(func() { _ = server.Close() })
+	other := &endpoint{t: b, url: "http://" + l.Addr().String(), admin: e.admin}
+	return other.wire(b, "GenerateDataKey", map[string]any{"KeyId": hsm.NewKeyID(), "KeySpec": "AES_256"})
 }
 
 type wireConn struct {
