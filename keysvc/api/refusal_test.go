@@ -149,7 +149,7 @@ func (e *endpoint) as(name string) principals.Principal {
 
 func TestThrottledCallsAreRecordedAndAFloodOfThemIsCounted(t *testing.T) {
 	e := serve(t, nothingMore)
-	e.server.trail.pause = 200 * time.Millisecond
+	e.server.trail.pause = 500 * time.Millisecond
 	flood := e.as("flood")
 	const sent = 50
 	for range sent {
