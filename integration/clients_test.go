@@ -91,6 +91,11 @@ func (s *keyServer) goSDK(t *testing.T, ca string) {
 	made, err := client.CreateKey(ctx, &kms.CreateKeyInput{})
 	must(t, err)
 	id := made.KeyMetadata.KeyId
+	unused, err := client.GetKeyLastUsage(ctx, &kms.GetKeyLastUsageInput{KeyId: id})
+	must(t, err)
+	if last := unused.KeyLastUsage; last == nil || last.Operation != "" || last.Timestamp != nil || !aws.ToTime(unused.TrackingStartDate).Equal(aws.ToTime(made.KeyMetadata.CreationDate)) {
+		t.Errorf("of a new key: %+v, %+v", unused, last)
+	}
 	dataKey, err := client.GenerateDataKey(ctx, &kms.GenerateDataKeyInput{KeyId: id, KeySpec: types.DataKeySpecAes256})
 	must(t, err)
 	opened, err := client.Decrypt(ctx, &kms.DecryptInput{CiphertextBlob: dataKey.CiphertextBlob})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -397,6 +398,32 @@ func TestEveryOperationInEveryKeyState(t *testing.T) {
 			try(op, state, cells[column])
 		}
 		try(op, types.KeyStatePendingReplicaDeletion, cells[2])
+	}
+}
+
+// The table has all operations of the API that name a key, a newer SDK's too.
+func TestKeyStateTableHasEveryOperationOnKeys(t *testing.T) {
+	table := readStateTable(t)
+	client := reflect.TypeFor[*kms.Client]()
+	for i := range client.NumMethod() {
+		m := client.Method(i)
+		if m.Type.NumIn() != 4 || !strings.HasSuffix(m.Type.In(2).String(), "."+m.Name+"Input") {
+			continue
+		}
+		in := m.Type.In(2).Elem()
+		namesKey := slices.ContainsFunc([]string{"KeyId", "TargetKeyId", "DestinationKeyId", "AliasName"}, func(member string) bool {
+			_, ok := in.FieldByName(member)
+			return ok
+		})
+		rows := 0
+		for row := range table {
+			if side := strings.TrimPrefix(row, m.Name); row == m.Name || slices.Contains([]string{"From", "To", "Source", "Target"}, side) {
+				rows++
+			}
+		}
+		if namesKey != (rows > 0) {
+			t.Errorf("%s has %d rows in the table of key states", m.Name, rows)
+		}
 	}
 }
 
