@@ -116,6 +116,7 @@ func openService(t testing.TB, dir string, c *clock, tok hsm.Token) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.connectPatience = time.Minute // however busy the machine is
 	t.Cleanup(func() {
 		s.Close()
 		if err := errors.Join(trail.Close(), db.Close()); err != nil {
