@@ -88,95 +88,70 @@ func dataSource(path, pragma string) string {
 // migrate runs under SQLite's write lock, so that the word it sets at the end
 // can't overtake an update of another process.
 func (s *Store) migrate(ctx context.Context) error {
-	tx, err := s.write.BeginTx(ctx, nil)
-	if err != nil {
-		return err
+	return s.within(ctx, s.write, nil, func(tx *sql.Tx) error {
+		generation, err := sqltx.Migrate(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if err := s.generation.Store(generation); err != nil {
+			return err
+		}
+		return tx.Commit()
+	})
+}
+
+// within runs fn in a transaction, and rolls back what fn doesn't commit.
+func (s *Store) within(ctx context.Context, db *sql.DB, options *sql.TxOptions, fn func(*sql.Tx) error) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return ErrClosed
 	}
-	defer func() { _ = tx.Rollback() }()
-	generation, err := sqltx.Migrate(ctx, tx)
-	if err != nil {
-		return err
+	tx, err := db.BeginTx(ctx, options)
+	if err == nil {
+		defer func() { _ = tx.Rollback() }()
+		err = fn(tx)
 	}
-	if err := s.generation.Store(generation); err != nil {
-		return err
+	if err == nil {
+		return nil
 	}
-	return tx.Commit()
+	// That the context has ended, SQLite and database/sql tell in words of their own.
+	return errors.Join(err, ctx.Err())
 }
 
 // View implements [store.Store].
 func (s *Store) View(ctx context.Context, fn func(store.Tx) error) error {
-	return ended(ctx, s.view(ctx, fn))
-}
-
-// ended adds to an error that the context has ended, which SQLite and database/sql tell
-// in words of their own.
-func ended(ctx context.Context, err error) error {
-	if err == nil {
-		return nil
-	}
-	return errors.Join(err, ctx.Err())
-}
-
-func (s *Store) view(ctx context.Context, fn func(store.Tx) error) error {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if s.closed {
-		return ErrClosed
-	}
-	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tx.Rollback() }()
-	t, err := sqltx.Begin(ctx, tx)
-	if err != nil {
-		return err
-	}
-	return fn(t)
+	return s.within(ctx, s.read, &sql.TxOptions{ReadOnly: true}, func(tx *sql.Tx) error {
+		t, err := sqltx.Begin(ctx, tx)
+		if err != nil {
+			return err
+		}
+		return fn(t)
+	})
 }
 
 // Update implements [store.Store].
 func (s *Store) Update(ctx context.Context, fn func(store.Tx) error) error {
-	return ended(ctx, s.update(ctx, fn))
-}
-
-func (s *Store) update(ctx context.Context, fn func(store.Tx) error) error {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if s.closed {
-		return ErrClosed
-	}
-	tx, err := s.write.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tx.Rollback() }()
-	t, err := sqltx.Begin(ctx, tx)
-	if err != nil {
-		return err
-	}
-	if err := fn(t); err != nil {
-		return err
-	}
-	return s.commit(ctx, tx, t)
+	return s.within(ctx, s.write, nil, func(tx *sql.Tx) error {
+		t, err := sqltx.Begin(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if err := fn(t); err != nil {
+			return err
+		}
+		return s.commit(ctx, tx, t)
+	})
 }
 
 // RecordUsage implements [store.Store].
 func (s *Store) RecordUsage(ctx context.Context, uses []store.Usage) error {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if s.closed {
-		return ErrClosed
-	}
-	tx, err := s.write.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tx.Rollback() }()
-	if err := sqltx.RecordUsage(ctx, tx, uses); err != nil {
-		return err
-	}
-	return tx.Commit()
+	return s.within(ctx, s.write, nil, func(tx *sql.Tx) error {
+		if err := sqltx.RecordUsage(ctx, tx, uses); err != nil {
+			return err
+		}
+		return tx.Commit()
+	})
 }
 
 // commit publishes the new generation before it commits: a reader that already
@@ -197,20 +172,12 @@ func (s *Store) commit(ctx context.Context, tx *sql.Tx, t *sqltx.Tx) error {
 // Snapshot copies the database to a new file and runs meanwhile, both in one moment for
 // everybody else: no update commits from before the copy until meanwhile has returned.
 func (s *Store) Snapshot(ctx context.Context, path string, meanwhile func() error) error {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if s.closed {
-		return ErrClosed
-	}
-	tx, err := s.write.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tx.Rollback() }() // it has changed nothing
-	if err := errors.Join(reserve(path), s.copyTo(ctx, path)); err != nil {
-		return err
-	}
-	return meanwhile()
+	return s.within(ctx, s.write, nil, func(*sql.Tx) error { // it changes nothing and keeps others from it
+		if err := errors.Join(reserve(path), s.copyTo(ctx, path)); err != nil {
+			return err
+		}
+		return meanwhile()
+	})
 }
 
 // copyTo copies what is committed, over a connection of its own: those for reading may
