@@ -20,9 +20,6 @@ import (
 // create makes the data directory.
 func (s *Server) create() error {
 	var err error
-	if s.port, err = freePort(); err != nil {
-		return err
-	}
 	if s.account, err = account(); err != nil {
 		return err
 	}

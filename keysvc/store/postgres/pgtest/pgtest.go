@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -26,6 +27,9 @@ const (
 
 // startTime bounds how long a server may take to accept connections.
 const startTime = 30 * time.Second
+
+// ports is how many ports are tried. Somebody else may take a free one first.
+const ports = 3
 
 // Server is a PostgreSQL server.
 type Server struct {
@@ -58,10 +62,15 @@ func Start() (*Server, error) {
 	if err := s.create(); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	if err := s.Run(); err != nil {
-		return nil, errors.Join(err, s.Remove())
+	for range ports {
+		if s.port, err = freePort(); err == nil {
+			err = s.launch()
+		}
+		if err == nil {
+			return s, nil
+		}
 	}
-	return s, nil
+	return nil, errors.Join(err, s.Remove())
 }
 
 // StartFor is Start for one test.
@@ -85,30 +94,36 @@ func (s *Server) Remove() error {
 	return os.RemoveAll(s.dir)
 }
 
-// Run starts the server again after Stop, at the same address.
+// Run starts the server again after Stop, at the same address, which a connection of somebody else may
+// use for a moment.
 func (s *Server) Run() error {
-	deadline := time.Now().Add(startTime)
-	for {
-		r, err := s.spawn()
-		if err != nil {
+	for deadline := time.Now().Add(startTime); ; {
+		err := s.launch()
+		if err == nil || time.Now().After(deadline) {
 			return err
 		}
-		s.running = r
-		if err = s.await(deadline); err == nil {
-			return nil
-		}
-		s.Stop()
-		if time.Now().After(deadline) {
-			return fmt.Errorf("PostgreSQL didn't start: %w\n%s", err, &r.log)
-		}
 	}
+}
+
+// launch starts the server once.
+func (s *Server) launch() error {
+	r, err := s.spawn()
+	if err != nil {
+		return err
+	}
+	s.running = r
+	if err := s.await(time.Now().Add(startTime)); err != nil {
+		s.Stop()
+		return fmt.Errorf("PostgreSQL didn't start: %w\n%s", err, &r.log)
+	}
+	return nil
 }
 
 // spawn starts the process. It is killed with the test: the thread that starts it stays until it has
 // ended, as the kernel watches the thread.
 func (s *Server) spawn() (*running, error) {
 	r := &running{ended: make(chan struct{})}
-	cmd := exec.Command(filepath.Join(s.bin, "postgres"), "-D", filepath.Join(s.dir, "data"))
+	cmd := exec.Command(filepath.Join(s.bin, "postgres"), "-D", filepath.Join(s.dir, "data"), "-p", strconv.Itoa(s.port))
 	cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, &r.log, &r.log
 	cmd.Env = []string{"LC_ALL=C", "PATH=/usr/bin:/bin"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.account, Pdeathsig: syscall.SIGQUIT}
@@ -236,7 +251,6 @@ func freePort() (int, error) {
 func (s *Server) settings() string {
 	return strings.Join([]string{
 		"listen_addresses = '127.0.0.1'",
-		fmt.Sprintf("port = %d", s.port),
 		fmt.Sprintf("unix_socket_directories = '%s'", s.dir),
 		"fsync = off", "full_page_writes = off", "shared_buffers = 16MB", "max_connections = 60",
 		"ssl = on", "ssl_cert_file = '../server.crt'", "ssl_key_file = '../server.key'",
