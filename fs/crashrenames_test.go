@@ -19,7 +19,7 @@ func TestPowerLossDoesNotTakeBackACancelThatAMountHasRead(t *testing.T) {
 		for seed := range uint64(16) {
 			c, k := newModel(t, seed)
 			ok(t, k.mkdir("a"))
-			ok(t, k.fs.moveForTest(t, "a", "b").stageAll(t.Context(), new([]func())), k.fs.vol.root.SyncFS())
+			ok(t, k.fs.moveForTest(t, "a", "b").stageDirs(new([]func())), k.fs.vol.root.SyncFS())
 			c.disk.Reboot(false)
 			c.disk.DieAfter(point)
 			if err := c.mount(); err != nil && !c.disk.Dead() {

@@ -7,8 +7,6 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
-
-	"github.com/kmsfs/kmsfs/envelope"
 )
 
 // Rename implements fuse.RawFileSystem. The key of a file is wrapped for the new path before the
@@ -129,15 +127,18 @@ func (m *move) byKind(ctx context.Context) error {
 	if m.src.kind == unix.S_IFLNK {
 		return m.moveSymlink()
 	}
+	var undo []func()
+	err := m.stageFiles(ctx, &undo)
 	if m.movesDir() {
 		m.s.renames.mu.Lock()
 		defer m.s.renames.mu.Unlock()
-		if err := m.s.payOwed(); err != nil {
-			return err
+		if err == nil {
+			err = m.s.payOwed()
 		}
 	}
-	var undo []func()
-	err := m.stageAll(ctx, &undo)
+	if err == nil {
+		err = m.stageDirs(&undo)
+	}
 	if err == nil {
 		err = m.swap()
 	}
@@ -153,34 +154,49 @@ func (m *move) byKind(ctx context.Context) error {
 
 func (m *move) movesDir() bool { return m.src.isDir() || m.exchange() && m.dst.isDir() }
 
-func (m *move) stageAll(ctx context.Context, undo *[]func()) error {
-	if err := m.stageOne(ctx, m.src, m.fd, m.from, m.to, undo); err != nil {
-		return err
-	}
-	if m.exchange() {
-		if err := m.stageOne(ctx, m.dst, m.td, m.to, m.from, undo); err != nil {
-			return err
-		}
-	}
-	return m.logDirs(undo)
+// moving is one of the objects that a move takes to another place.
+type moving struct {
+	in       *inode
+	d        *dirHandle // of from
+	from, to place
 }
 
-func (m *move) stageOne(ctx context.Context, in *inode, d *dirHandle, from, to place, undo *[]func()) error {
-	switch {
-	case in.isRegular():
-		back, err := m.s.stageSlot(ctx, in, d, from, to)
-		if err == nil {
-			*undo = append(*undo, back)
+func (m *move) objects() []moving {
+	all := []moving{{m.src, m.fd, m.from, m.to}}
+	if m.exchange() {
+		all = append(all, moving{m.dst, m.td, m.to, m.from})
+	}
+	return all
+}
+
+// stageFiles asks the key service, so renames.mu is not held.
+func (m *move) stageFiles(ctx context.Context, undo *[]func()) error {
+	for _, o := range m.objects() {
+		if !o.in.isRegular() {
+			continue
 		}
-		return err
-	case in.isDir():
-		back, err := m.s.stageDir(in, to)
-		if err == nil {
-			*undo = append(*undo, back)
+		back, err := m.s.stageSlot(ctx, o.in, o.d, o.from, o.to)
+		if err != nil {
+			return err
 		}
-		return err
+		*undo = append(*undo, back)
 	}
 	return nil
+}
+
+// stageDirs stages directories and logs that they move; renames.mu is held when there are any.
+func (m *move) stageDirs(undo *[]func()) error {
+	for _, o := range m.objects() {
+		if !o.in.isDir() {
+			continue
+		}
+		back, err := m.s.stageDir(o.in, o.to)
+		if err != nil {
+			return err
+		}
+		*undo = append(*undo, back)
+	}
+	return m.logDirs(undo)
 }
 
 // swap makes the rename in the store.
@@ -239,72 +255,4 @@ func (m *move) done() {
 	if m.dst != nil && !m.exchange() && m.dstLast == nil && m.dst.isRegular() {
 		m.s.dropSlotOf(m.dst, m.to)
 	}
-}
-
-// stageSlot wraps a file's key for the path to, beside the present one, and returns what takes that
-// back.
-func (s *fileSystem) stageSlot(ctx context.Context, in *inode, d *dirHandle, from, to place) (undo func(), err error) {
-	slot, old, err := s.wrapFor(ctx, in, d, from, to)
-	if err != nil {
-		return nil, err
-	}
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if err := s.loadSlots(in, d.Dir, from.store); err != nil {
-		return nil, err // a last close may have dropped them since wrapFor
-	}
-	t := s.makeRoom(in, d.Dir, from.store, idOf(&slot))
-	path, seq := s.tree.path(from.dir, from.name)
-	for i := range t.Slots { // that one may have been wrapped anew since wrapFor
-		t.Slots[i].Dropping = t.Slots[i].Dropping || idOf(&t.Slots[i]) == old || s.serves(&t.Slots[i], []string{path}, seq)
-	}
-	t.Slots = append(t.Slots, slot)
-	if err := s.stage(in, d.Dir, from.store, t); err != nil {
-		return nil, err
-	}
-	s.folds.add(in)
-	return func() { s.unstageSlot(in, d, from, idOf(&slot), old) }, nil
-}
-
-// unstageSlot takes stageSlot back.
-func (s *fileSystem) unstageSlot(in *inode, d *dirHandle, from place, added, kept slotID) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	err := s.loadSlots(in, d.Dir, from.store)
-	t := keepSlots(in.file.slots, func(sl *envelope.Slot) bool { return idOf(sl) != added })
-	for i := range t.Slots {
-		if idOf(&t.Slots[i]) == kept {
-			t.Slots[i].Dropping = false
-		}
-	}
-	if err == nil {
-		err = s.stage(in, d.Dir, from.store, t)
-	}
-	if err != nil {
-		s.log.Warn("key slot of a failed rename left behind", "file", in.file.id.String(), "err", err)
-	}
-}
-
-// wrapFor asks the key service to wrap a file's key for another path. old is the slot that serves the
-// present one. No lock is held meanwhile.
-func (s *fileSystem) wrapFor(ctx context.Context, in *inode, d *dirHandle, from, to place) (slot envelope.Slot, old slotID, err error) {
-	in.mu.Lock()
-	err = s.loadSlots(in, d.Dir, from.store)
-	t := in.file.slots
-	in.mu.Unlock()
-	if neverWritten(err) && !s.vol.ro {
-		if err = s.renew(ctx, in); err == nil {
-			return s.wrapFor(ctx, in, d, from, to)
-		}
-	}
-	if err != nil {
-		return slot, old, err
-	}
-	path, newPath, seq := s.tree.pathPair(from, to)
-	serving, at := s.match(&t, []string{path}, seq)
-	if serving == nil {
-		return slot, old, s.misplaced(in, []string{path})
-	}
-	slot, err = s.vol.rewrap(ctx, serving, at, newPath, seq)
-	return slot, idOf(serving), err
 }

@@ -45,7 +45,7 @@ func TestCancelThatCannotBeWrittenIsOwed(t *testing.T) {
 	}
 	m := s.moveForTest(t, "plain", "moved")
 	var undo []func()
-	if err := m.stageAll(t.Context(), &undo); err != nil {
+	if err := m.stageDirs(&undo); err != nil {
 		t.Fatal(err)
 	}
 	s.renames.file.Close()

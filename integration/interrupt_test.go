@@ -7,6 +7,7 @@ import (
 	"os/signal"
 	"runtime"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -163,6 +164,35 @@ func TestKilledProcessDoesNotWaitForTheKeyService(t *testing.T) {
 		}
 	}
 	r.t = t
+}
+
+// What waits for the key service holds nothing that others need.
+func TestExchangeThatWaitsHoldsNoOtherRenameBack(t *testing.T) {
+	r := hanging(t)
+	for _, dir := range []string{"place", "place/d", "elsewhere", "elsewhere/a"} {
+		must(t, os.Mkdir(r.path(dir), 0o755))
+	}
+	r.net.set(fault{})
+	write(t, r.path("place", "f"), "content")
+	r.net.set(fault{hang: true})
+	waiting := make(chan error)
+	go func() { waiting <- exchange(r.path("place", "d"), r.path("place", "f")) }()
+	time.Sleep(300 * time.Millisecond)
+	start := time.Now()
+	must(t, os.Rename(r.path("elsewhere", "a"), r.path("elsewhere", "b")))
+	if took := time.Since(start); took > soon {
+		t.Errorf("the other rename took %v", took)
+	}
+	r.net.set(fault{})
+	r.net.down()
+	r.net.up()
+	if err := <-waiting; err != nil && !errors.Is(err, unix.EINTR) {
+		t.Errorf("exchange: %v", err)
+	}
+	r.remount()
+	if got := cat(r.path("place", "d")) + cat(r.path("place", "f")); !strings.Contains(got, "content") {
+		t.Errorf("after it: %s", got)
+	}
 }
 
 // What a signal ends is the call of the process that got it.
