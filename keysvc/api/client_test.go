@@ -84,7 +84,7 @@ func TestErrorsArriveAsTheSDKsTypes(t *testing.T) {
 	e := serve(t)
 	c := e.client(e.admin, testRegion)
 	key := newKey(t, c)
-	alias := &kms.CreateAliasInput{AliasName: aws.String("alias/errors"), TargetKeyId: key.KeyId}
+	alias := &kms.CreateAliasInput{AliasName: aws.String("alias/errors-" + *key.KeyId), TargetKeyId: key.KeyId}
 	ok[*kms.CreateAliasOutput](t)(c.CreateAlias(ctx, alias))
 
 	_, err := c.CreateAlias(ctx, alias)
@@ -169,18 +169,23 @@ func TestEveryRegionHasKeysOfItsOwn(t *testing.T) {
 func TestPagesGoOnWhereTheLastOneEnded(t *testing.T) {
 	e := serve(t)
 	c := e.client(e.admin, "sa-east-1")
+	missing := map[string]bool{}
 	for range 5 {
-		newKey(t, c)
+		missing[*newKey(t, c).KeyId] = true
 	}
 	seen := map[string]bool{}
 	for p := kms.NewListKeysPaginator(c, &kms.ListKeysInput{Limit: aws.Int32(2)}); p.HasMorePages(); {
 		page := ok[*kms.ListKeysOutput](t)(p.NextPage(t.Context()))
 		for _, k := range page.Keys {
+			if seen[*k.KeyId] {
+				t.Errorf("%s is on two pages", *k.KeyId)
+			}
 			seen[*k.KeyId] = true
+			delete(missing, *k.KeyId)
 		}
 	}
-	if len(seen) != 5 {
-		t.Errorf("%d keys", len(seen))
+	if len(missing) != 0 {
+		t.Errorf("%v are on no page", missing)
 	}
 }
 

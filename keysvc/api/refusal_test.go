@@ -122,7 +122,7 @@ type refusedRecord struct {
 }
 
 // refusedRecords are a principal's, in the trail's order.
-func refusedRecords(t *testing.T, arn, code string) (found []refusedRecord) {
+func refusedRecords(t *testing.T, accessKeyID, code string) (found []refusedRecord) {
 	t.Helper()
 	trail, err := os.ReadFile(keys.AuditPath())
 	if err != nil {
@@ -130,7 +130,7 @@ func refusedRecords(t *testing.T, arn, code string) (found []refusedRecord) {
 	}
 	for line := range strings.Lines(string(trail)) {
 		var r refusedRecord
-		if strings.Contains(line, arn) && json.Unmarshal([]byte(line), &r) == nil && r.ErrorCode == code {
+		if strings.Contains(line, accessKeyID) && json.Unmarshal([]byte(line), &r) == nil && r.ErrorCode == code {
 			found = append(found, r)
 		}
 	}
@@ -157,7 +157,7 @@ func TestThrottledCallsAreRecordedAndAFloodOfThemIsCounted(t *testing.T) {
 			t.Fatal(status, body)
 		}
 	}
-	first := refusedRecords(t, flood.ARN(testAccount), "ThrottlingException")
+	first := refusedRecords(t, flood.AccessKeyID, "ThrottlingException")
 	if len(first) == 0 || first[0].EventName != "CreateKey" || first[0].ReadOnly || first[0].RequestID == "" || first[0].ErrorMessage != errThrottled.message ||
 		first[0].RequestParameters != nil || first[0].Resources != nil || first[0].UserIdentity.ARN != flood.ARN(testAccount) {
 		t.Fatalf("%+v", first)
@@ -165,7 +165,7 @@ func TestThrottledCallsAreRecordedAndAFloodOfThemIsCounted(t *testing.T) {
 	var calls, records int
 	for deadline := time.Now().Add(10 * time.Second); calls < sent && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		calls, records = 0, 0
-		for _, r := range refusedRecords(t, flood.ARN(testAccount), "ThrottlingException") {
+		for _, r := range refusedRecords(t, flood.AccessKeyID, "ThrottlingException") {
 			records++
 			calls += 1 + r.AdditionalEventData.OthersRefusedAlike
 		}
@@ -183,12 +183,12 @@ func TestAStoppingServerRecordsWhatItHasCounted(t *testing.T) {
 		e.raw("ListKeys", "{}")
 	}
 	e.server.trail.close()
-	records := refusedRecords(t, last.ARN(testAccount), "ThrottlingException")
+	records := refusedRecords(t, last.AccessKeyID, "ThrottlingException")
 	if len(records) != 2 || records[1].AdditionalEventData.OthersRefusedAlike != 1 || !records[1].ReadOnly {
 		t.Errorf("%+v", records)
 	}
 	e.raw("ListKeys", "{}")
-	if n := len(refusedRecords(t, last.ARN(testAccount), "ThrottlingException")); n != 3 {
+	if n := len(refusedRecords(t, last.AccessKeyID, "ThrottlingException")); n != 3 {
 		t.Errorf("%d records after a call that came too late to be counted", n)
 	}
 }
@@ -203,7 +203,7 @@ func TestOneFloodDoesNotHideAnotherCall(t *testing.T) {
 			e.raw("Decrypt", "{}")
 		}
 		e.raw("DisableKey", "{}")
-		if n := len(refusedRecords(t, p.ARN(testAccount), "ThrottlingException")); n != 2 {
+		if n := len(refusedRecords(t, p.AccessKeyID, "ThrottlingException")); n != 2 {
 			t.Errorf("%s: %d records", name, n)
 		}
 	}
@@ -213,7 +213,7 @@ func TestUnreadableBodiesOfPrincipalsAreRecordedAndUnsignedRequestsAreNot(t *tes
 	e := serve(t)
 	p := e.as("unreadable")
 	e.raw("Encrypt", `{"KeyId":`)
-	records := refusedRecords(t, p.ARN(testAccount), "SerializationException")
+	records := refusedRecords(t, p.AccessKeyID, "SerializationException")
 	if len(records) != 1 || records[0].EventName != "Encrypt" || !records[0].ReadOnly {
 		t.Errorf("%+v", records)
 	}
@@ -245,11 +245,11 @@ func TestRefusedCallsAreAsReadOnlyAsTheOperations(t *testing.T) {
 		readOnly[name] = strings.Contains(recordLine(t, header.Get("x-amzn-RequestId")), `"readOnly":true`)
 	}
 	for name, want := range readOnly {
-		err := keys.Service().RecordRefusal(keysvc.WithCaller(t.Context(), keysvc.Caller{ARN: p.ARN(testAccount)}), keysvc.Refusal{Operation: name, Code: "Compared"})
+		err := keys.Service().RecordRefusal(keysvc.WithCaller(t.Context(), keysvc.Caller{ARN: p.ARN(testAccount), AccessKeyID: p.AccessKeyID}), keysvc.Refusal{Operation: name, Code: "Compared"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		records := refusedRecords(t, p.ARN(testAccount), "Compared")
+		records := refusedRecords(t, p.AccessKeyID, "Compared")
 		if got := records[len(records)-1]; got.ReadOnly != want || got.EventName != name {
 			t.Errorf("%s: read-only is %v, want %v", name, got.ReadOnly, want)
 		}
