@@ -115,6 +115,21 @@ func isExpired(m *store.Material, now time.Time) bool {
 	return m.Import == types.ImportStateImported && !m.Expires.IsZero() && !now.Before(m.Expires)
 }
 
+// withoutExpired is a key as it is once its expired material is taken away.
+func withoutExpired(k *keySnapshot, now time.Time) *keySnapshot {
+	key := k.Key
+	key.Materials = slices.Clone(key.Materials)
+	for i := range key.Materials {
+		if m := &key.Materials[i]; isExpired(m, now) {
+			m.Import = types.ImportStatePendingImport
+		}
+	}
+	settle(&key)
+	then := newSnapshot(key, 0)
+	then.use = k.use
+	return then
+}
+
 // expire takes material away whose time is over. Only one process does it, as the
 // store's updates exclude each other.
 func (s *Service) expire(ctx context.Context, ref store.KeyRef) error {

@@ -353,6 +353,26 @@ func TestTokenThatHangsHoldsTheStoreForALimitedTime(t *testing.T) {
 	}
 }
 
+func TestExpiredMaterialIsOfNoUseThoughTheTokenKeepsIt(t *testing.T) {
+	f := newService(t)
+	id := f.external(types.KeySpecSymmetricDefault, "")
+	p := f.parameters(id, types.AlgorithmSpecRsaesOaepSha1)
+	f.must(nil, p.importMaterial(p.wrap(make([]byte, 32)), validTo(f.clock.now().Add(time.Hour))))
+	blob := f.encrypt(id, "text", nil)
+	stuck := openService(t, f.dir, f.clock, hanging{token})
+	stuck.patience = 20 * time.Millisecond
+	f.clock.advance(time.Hour)
+	_, err := stuck.Decrypt(f.ctx(), &kms.DecryptInput{CiphertextBlob: blob})
+	wantError(t, err, "KMSInvalidStateException", f.arn(id)+" is pending import.")
+	if m := stuck.describe(id); m.KeyState != types.KeyStatePendingImport {
+		t.Errorf("%+v", m)
+	}
+	f.must(stuck.GetKeyLastUsage(f.ctx(), &kms.GetKeyLastUsageInput{KeyId: &id}))
+	if err := stuck.Sweep(f.ctx()); err == nil {
+		t.Error("a sweep doesn't tell")
+	}
+}
+
 // failing is the real token with failures put in front of it.
 type failing struct {
 	hsm.Token
