@@ -5,6 +5,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -53,6 +55,8 @@ func (a *app) writeTo(path string, write func(io.Writer) error) error {
 		if f, ok := a.ui.out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 			return failf(exitUsage, "name a file, or send it on: kmsfs state backup - | ...", "the archive is not text for a terminal")
 		}
+		signal.Ignore(syscall.SIGPIPE) // a reader that ends must not keep write from tidying up
+		defer signal.Reset(syscall.SIGPIPE)
 		return write(a.ui.out)
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)

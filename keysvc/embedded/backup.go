@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/kmsfs/kmsfs/keysvc/embedded/archive"
 	"github.com/kmsfs/kmsfs/keysvc/store/sqlite"
 )
@@ -23,9 +25,6 @@ var backedUp = []string{configFile, pinFile, clustersFile, "principals.json", "t
 
 // stagePrefix begins the name of a directory in which a backup is put together.
 const stagePrefix = "backup-"
-
-// stageAge is how old such a directory is when whoever made it was killed.
-const stageAge = 24 * time.Hour
 
 // Backup writes an archive of the state directory as it is at one moment, also while
 // other processes use it: their changes to keys wait until the files are copied, which
@@ -41,15 +40,11 @@ func Backup(ctx context.Context, o Options, w io.Writer) (*archive.Manifest, err
 	if err != nil {
 		return nil, err
 	}
-	o.removeStages()
-	stage, err := os.MkdirTemp(o.Dir, stagePrefix)
+	stage, done, err := o.stage(ctx, &config)
 	if err != nil {
-		return nil, unreadable(o.Dir, err)
-	}
-	defer func() { _ = os.RemoveAll(stage) }() // else removeStages
-	if err := o.fillStage(ctx, &config, stage); err != nil {
 		return nil, err
 	}
+	defer done()
 	m, err := archive.Write(w, stage, time.Now())
 	if err != nil {
 		return nil, &Error{Kind: KindUnreadable, Path: o.Dir, Err: err, Help: "is there room for the backup?"}
@@ -57,19 +52,56 @@ func Backup(ctx context.Context, o Options, w io.Writer) (*archive.Manifest, err
 	return m, nil
 }
 
-// fillStage copies the files. No login is under way meanwhile, which rewrites the
-// token's files, and no update, so that the token has the keys that the store names.
-func (o *Options) fillStage(ctx context.Context, config *Config, stage string) error {
+// stage copies what a backup has to a directory of its own, and removes that with done. No
+// login is under way meanwhile, which rewrites the token's files, and no update, so that the
+// token has the keys that the store names.
+func (o *Options) stage(ctx context.Context, config *Config) (dir string, done func(), err error) {
 	unlock, err := o.lock(ctx)
 	if err != nil {
-		return err
+		return "", nil, err
 	}
 	defer unlock()
+	o.removeStages()
+	dir, done, err = o.makeStage(ctx)
+	if err != nil {
+		return "", nil, unreadable(o.Dir, err)
+	}
+	if err := o.fillStage(ctx, config, dir); err != nil {
+		done()
+		return "", nil, err
+	}
+	if err := checkComplete(dir); err != nil {
+		done()
+		return "", nil, &Error{Kind: KindDamaged, Path: o.Dir, Err: err, Help: "nothing was backed up: a backup without it could not be used"}
+	}
+	return dir, done, nil
+}
+
+// makeStage makes an empty directory and locks it. o.lock is held.
+func (o *Options) makeStage(ctx context.Context) (dir string, done func(), err error) {
+	dir, err = os.MkdirTemp(o.Dir, stagePrefix)
+	if err != nil {
+		return "", nil, err
+	}
+	remove := func() { _ = os.RemoveAll(dir) } // else removeStages
+	f, err := os.Open(dir)
+	if err == nil {
+		err = flock(ctx, f)
+	}
+	if err != nil {
+		remove()
+		return "", nil, errors.Join(err, f.Close())
+	}
+	return dir, func() { remove(); _ = f.Close() }, nil
+}
+
+// fillStage copies the files.
+func (o *Options) fillStage(ctx context.Context, config *Config, stage string) error {
 	copyAll := func() error { return o.copyFiles(stage) }
 	if config.Store.shared() {
 		return copyAll()
 	}
-	if _, err := os.Lstat(o.path(storeFile)); err != nil {
+	if _, err := os.Stat(o.path(storeFile)); err != nil {
 		return unreadable(o.path(storeFile), err)
 	}
 	s, err := sqlite.Open(ctx, o.path(storeFile))
@@ -85,16 +117,22 @@ func (o *Options) fillStage(ctx context.Context, config *Config, stage string) e
 // copyFiles copies what a backup has beside the store.
 func (o *Options) copyFiles(stage string) error {
 	for _, name := range backedUp {
-		err := copyTree(o.path(name), filepath.Join(stage, name))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		from, err := filepath.EvalSymlinks(o.path(name)) // the token may be on another device, for instance
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			err = copyTree(from, filepath.Join(stage, name))
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return restoreTokenObjects(filepath.Join(stage, tokenDir))
 }
 
-// copyTree copies regular files and directories, but for those that are being written
-// under a temporary name.
+// copyTree copies files, also those that symbolic links lead to, and directories, but for
+// those that are being written under a temporary name.
 func copyTree(from, to string) error {
 	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
 		switch {
@@ -107,17 +145,18 @@ func copyTree(from, to string) error {
 		if err != nil {
 			return err
 		}
-		switch target := filepath.Join(to, name); {
-		case d.IsDir():
+		target := filepath.Join(to, name)
+		if d.IsDir() {
 			return os.Mkdir(target, 0o700)
-		case d.Type().IsRegular():
-			return skipRemoved(copyFile(path, target))
 		}
-		return nil
+		return skipRemoved(copyFile(path, target))
 	})
 }
 
 func copyFile(from, to string) error {
+	if info, err := os.Stat(from); err != nil || !(info.Mode().IsRegular() || info.IsDir()) {
+		return err // nothing, for a socket for instance; a directory can't be read below
+	}
 	in, err := os.Open(from)
 	if err != nil {
 		return err
@@ -131,12 +170,19 @@ func copyFile(from, to string) error {
 	return errors.Join(err, out.Close())
 }
 
-// removeStages removes what killed processes have left.
+// removeStages removes what killed processes have left: what nobody has locked. o.lock is
+// held.
 func (o *Options) removeStages() {
-	left, _ := filepath.Glob(o.path(stagePrefix + "*")) // a pattern in the directory's name finds nothing
-	for _, stage := range left {
-		if info, err := os.Lstat(stage); err == nil && info.IsDir() && time.Since(info.ModTime()) > stageAge {
+	left, _ := fs.Glob(os.DirFS(o.Dir), stagePrefix+"*") // the pattern is right
+	for _, name := range left {
+		stage := o.path(name)
+		f, err := os.OpenFile(stage, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+		if err != nil {
+			continue
+		}
+		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
 			_ = os.RemoveAll(stage) // the next backup tries again
 		}
+		_ = f.Close()
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -48,7 +49,7 @@ func TestRestoredDirectoryDecryptsWhatTheFirstOneHasEncrypted(t *testing.T) {
 		t.Fatal(err)
 	}
 	decrypt(t, Options{Dir: restored}, blob)
-	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(restored), ".*")); len(left) > 0 {
+	if left, _ := fs.Glob(os.DirFS(filepath.Dir(restored)), ".*"); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }
@@ -94,7 +95,7 @@ func TestBackupInUseIsOfOneMoment(t *testing.T) {
 	for _, b := range backups {
 		wantUsable(t, b)
 	}
-	if left, _ := filepath.Glob(filepath.Join(dir, stagePrefix+"*")); len(left) > 0 {
+	if left, _ := fs.Glob(os.DirFS(dir), stagePrefix+"*"); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }
@@ -178,5 +179,82 @@ func TestBackupOfATornRestIsRefused(t *testing.T) {
 	}
 	if m, err := Restore(t.Context(), Options{Dir: newDir(t)}, &b); !errors.Is(err, archive.ErrDamaged) {
 		t.Errorf("%+v, %v", m, err)
+	}
+}
+
+func TestBackupFollowsLinksToOtherDevices(t *testing.T) {
+	dir, restored, elsewhere := newDir(t), newDir(t), t.TempDir()
+	blob := create(t, Options{Dir: dir})
+	for _, name := range []string{tokenDir, storeFile, pinFile} {
+		there := filepath.Join(elsewhere, name)
+		if err := errors.Join(os.Rename(filepath.Join(dir, name), there), os.Symlink(there, filepath.Join(dir, name))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	decrypt(t, Options{Dir: dir}, blob)
+	if _, err := Restore(restored, bytes.NewReader(backup(t, dir))); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(elsewhere); err != nil {
+		t.Fatal(err)
+	}
+	decrypt(t, Options{Dir: restored}, blob)
+}
+
+func TestBackupWithoutKeysIsRefused(t *testing.T) {
+	dir := newDir(t)
+	create(t, Options{Dir: dir})
+	if err := os.Rename(filepath.Join(dir, tokenDir), filepath.Join(dir, "elsewhere")); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Backup(t.Context(), Options{Dir: dir}, &bytes.Buffer{})
+	var e *Error
+	if !errors.As(err, &e) || e.Kind != KindDamaged {
+		t.Errorf("%v", err)
+	}
+}
+
+// What a killed backup has left has the keys, also those that are deleted later.
+func TestBackupRemovesWhatKilledOnesHaveLeftAndNothingElse(t *testing.T) {
+	o := Options{Dir: newDir(t)}
+	create(t, o)
+	dead := o.path(stagePrefix + "1")
+	if err := os.MkdirAll(filepath.Join(dead, tokenDir), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	alive, done, err := o.makeStage(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer done()
+	backup(t, o.Dir)
+	if _, err := os.Stat(dead); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what a killed backup has left is still there: %v", err)
+	}
+	if _, err := os.Stat(alive); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRestoreFollowsALinkInsteadOfReplacingIt(t *testing.T) {
+	dir, link, device := newDir(t), newDir(t), t.TempDir()
+	blob := create(t, Options{Dir: dir})
+	b := backup(t, dir)
+	empty := filepath.Join(device, "state")
+	if err := errors.Join(os.Mkdir(empty, 0o700), os.MkdirAll(filepath.Dir(link), 0o700), os.Symlink(empty, link)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Restore(link, bytes.NewReader(b)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(empty, configFile)); err != nil {
+		t.Error(err)
+	}
+	decrypt(t, Options{Dir: link}, blob)
+	if err := os.RemoveAll(empty); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := Restore(link, bytes.NewReader(b)); err == nil {
+		t.Errorf("restored to where a link leads nowhere: %+v", m)
 	}
 }

@@ -10,7 +10,7 @@
 //	  keys.db          the key store, see keysvc/store/sqlite, unless a database
 //	                   has it, see keysvc/store/postgres
 //	  audit/           the audit trail, see keysvc/audit
-//	  lock             held while the directory is being made
+//	  lock             held while the directory is made, a process logs in, or a backup copies it
 //
 // Any number of processes may open one directory, at the same time and for the
 // first time too. config.json is written last: a directory without it was never

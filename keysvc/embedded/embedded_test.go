@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -50,7 +51,7 @@ func child(dir string) error {
 	return errors.Join(err, e.Close())
 }
 
-func newDir(t *testing.T) string { return filepath.Join(t.TempDir(), "a b", "state") }
+func newDir(t *testing.T) string { return filepath.Join(t.TempDir(), "a [b", "state") }
 
 func open(t *testing.T, o Options) *Embedded {
 	t.Helper()
@@ -191,7 +192,7 @@ func TestInterruptedFirstUseIsMadeUpFor(t *testing.T) {
 	}
 	blob := create(t, Options{Dir: dir})
 	decrypt(t, Options{Dir: dir}, blob)
-	if old, _ := filepath.Glob(filepath.Join(dir, "token.unfinished-*")); len(old) != 1 {
+	if old, _ := fs.Glob(os.DirFS(dir), "token.unfinished-*"); len(old) != 1 {
 		t.Errorf("the unfinished token is gone: %v", old)
 	}
 }

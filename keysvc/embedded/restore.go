@@ -20,6 +20,9 @@ func Restore(ctx context.Context, o Options, r io.Reader) (*archive.Manifest, er
 	if _, err := o.complete(); err != nil {
 		return nil, err
 	}
+	if err := o.followLinks(); err != nil {
+		return nil, err
+	}
 	if err := o.refuseOccupied(); err != nil {
 		return nil, err
 	}
@@ -36,6 +39,20 @@ func Restore(ctx context.Context, o Options, r io.Reader) (*archive.Manifest, er
 		return nil, errors.Join(err, os.RemoveAll(made))
 	}
 	return m, nil
+}
+
+// followLinks makes o.Dir the place that symbolic links lead to, so that they stay and what
+// is secret gets to the device that they name.
+func (o *Options) followLinks() error {
+	dir, err := filepath.EvalSymlinks(o.Dir)
+	if err == nil {
+		o.Dir = dir
+		return nil
+	}
+	if _, err := os.Lstat(o.Dir); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return unreadable(o.Dir, err)
 }
 
 // refuseOccupied refuses a directory that has anything in it.
@@ -57,7 +74,9 @@ func (o *Options) refuseOccupied() error {
 func (o *Options) restore(ctx context.Context, made string, r io.Reader) (*archive.Manifest, error) {
 	m, err := archive.Extract(r, made)
 	if err == nil {
-		err = checkRestored(made)
+		if err = checkComplete(made); err != nil {
+			err = fmt.Errorf("%w: %w", archive.ErrDamaged, err)
+		}
 	}
 	if err == nil && o.Postgres != "" {
 		err = o.moveStore(ctx, made)
@@ -86,21 +105,22 @@ func (o *Options) restore(ctx context.Context, made string, r io.Reader) (*archi
 	return m, nil
 }
 
-// checkRestored makes sure that a directory has a configuration and what it asks for.
-func checkRestored(dir string) error {
+// checkComplete makes sure that a directory has a configuration and what it asks for.
+func checkComplete(dir string) error {
 	text, err := os.ReadFile(filepath.Join(dir, configFile))
 	if err != nil {
-		return fmt.Errorf("%w: %w", archive.ErrDamaged, err)
+		return err
 	}
 	config, err := ParseConfig(text)
 	if err != nil {
-		return fmt.Errorf("%w: %w", archive.ErrDamaged, err)
+		return err
 	}
-	needed := map[string]bool{storeFile: !config.Store.shared(), tokenDir: config.Token.own()}
-	for name, must := range needed {
-		if _, err := os.Lstat(filepath.Join(dir, name)); must && err != nil {
-			return fmt.Errorf("%w: %w", archive.ErrDamaged, err)
-		}
+	if config.Token.own() && len(tokenObjects(filepath.Join(dir, tokenDir))) == 0 {
+		return errors.New("the keys in " + tokenDir + " are missing")
 	}
-	return nil
+	if config.Store.shared() {
+		return nil
+	}
+	_, err = os.Lstat(filepath.Join(dir, storeFile))
+	return err
 }

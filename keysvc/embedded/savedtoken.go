@@ -18,9 +18,9 @@ const (
 
 // tokenObjects lists the token.object of each SoftHSM token in dir; o.lock is held.
 func tokenObjects(dir string) []string {
-	names, err := filepath.Glob(filepath.Join(dir, "tokens", "*", tokenObject))
-	if err != nil {
-		return nil // the pattern is right
+	names, _ := fs.Glob(os.DirFS(dir), "tokens/*/"+tokenObject) // the pattern is right, and dir is no part of it
+	for i, name := range names {
+		names[i] = filepath.Join(dir, name)
 	}
 	return names
 }
