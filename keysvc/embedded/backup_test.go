@@ -192,7 +192,7 @@ func TestBackupFollowsLinksToOtherDevices(t *testing.T) {
 		}
 	}
 	decrypt(t, Options{Dir: dir}, blob)
-	if _, err := Restore(restored, bytes.NewReader(backup(t, dir))); err != nil {
+	if _, err := Restore(t.Context(), Options{Dir: restored}, bytes.NewReader(backup(t, dir))); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.RemoveAll(elsewhere); err != nil {
@@ -244,7 +244,7 @@ func TestRestoreFollowsALinkInsteadOfReplacingIt(t *testing.T) {
 	if err := errors.Join(os.Mkdir(empty, 0o700), os.MkdirAll(filepath.Dir(link), 0o700), os.Symlink(empty, link)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Restore(link, bytes.NewReader(b)); err != nil {
+	if _, err := Restore(t.Context(), Options{Dir: link}, bytes.NewReader(b)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(empty, configFile)); err != nil {
@@ -254,7 +254,7 @@ func TestRestoreFollowsALinkInsteadOfReplacingIt(t *testing.T) {
 	if err := os.RemoveAll(empty); err != nil {
 		t.Fatal(err)
 	}
-	if m, err := Restore(link, bytes.NewReader(b)); err == nil {
+	if m, err := Restore(t.Context(), Options{Dir: link}, bytes.NewReader(b)); err == nil {
 		t.Errorf("restored to where a link leads nowhere: %+v", m)
 	}
 }

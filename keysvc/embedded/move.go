@@ -3,6 +3,7 @@ package embedded
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -29,12 +30,12 @@ func (o *Options) moveStore(ctx context.Context, dir string) error {
 	if err := from.copyStore(ctx, config, o.Postgres); err != nil {
 		return err
 	}
-	left, err := filepath.Glob(filepath.Join(dir, storeFile+"*"))
+	left, err := fs.Glob(os.DirFS(dir), storeFile+"*")
 	if err != nil {
 		return err
 	}
-	for _, path := range left {
-		if err := os.Remove(path); err != nil {
+	for _, name := range left {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
 			return err
 		}
 	}
