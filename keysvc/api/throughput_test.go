@@ -3,6 +3,7 @@ package api
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -51,6 +52,7 @@ func BenchmarkService(b *testing.B) {
 		{"GenerateDataKey/embedded", func() error { _, err := keys.Service().GenerateDataKey(b.Context(), generate); return err }},
 		{"GenerateDataKey/http", func() error { _, err := remote.GenerateDataKey(b.Context(), generate); return err }},
 		{"Nothing/wire", e.nothing(b)},
+		{"GenerateDataKey/tls", e.wireTLS(b, "GenerateDataKey", map[string]any{"KeyId": made.KeyMetadata.KeyId, "KeySpec": "AES_256"})},
 		{"GenerateDataKey/wire", e.wire(b, "GenerateDataKey", map[string]any{"KeyId": made.KeyMetadata.KeyId, "KeySpec": "AES_256"})},
 	} {
 		for _, callers := range []int{1, 16} {
@@ -117,6 +119,20 @@ func together(b *testing.B, callers, calls int, call func() error) time.Duration
 // each used by one caller at a time: next to nothing but the server's own work.
 func (e *endpoint) wire(b *testing.B, operation string, body map[string]any) func() error {
 	b.Helper()
+	addr := strings.TrimPrefix(e.url, "http://")
+	return repeat(e.bytes(b, operation, body), func() (net.Conn, error) { return net.Dial("tcp", addr) })
+}
+
+// wireTLS is wire with TLS.
+func (e *endpoint) wireTLS(b *testing.B, operation string, body map[string]any) func() error {
+	b.Helper()
+	addr, roots := serveTLS(b, e)
+	return repeat(e.bytes(b, operation, body), func() (net.Conn, error) { return tls.Dial("tcp", addr, &tls.Config{RootCAs: roots}) })
+}
+
+// bytes is a signed request.
+func (e *endpoint) bytes(b *testing.B, operation string, body map[string]any) []byte {
+	b.Helper()
 	text, err := json.Marshal(body)
 	if err != nil {
 		b.Fatal(err)
@@ -125,19 +141,22 @@ func (e *endpoint) wire(b *testing.B, operation string, body map[string]any) fun
 	if err := e.signedIn(operation, string(text), keys.Config().Region).Write(&request); err != nil {
 		b.Fatal(err)
 	}
-	addr := strings.TrimPrefix(e.url, "http://")
+	return request.Bytes()
+}
+
+func repeat(request []byte, dial func() (net.Conn, error)) func() error {
 	var idle sync.Pool
 	return func() error {
 		c, _ := idle.Get().(*wireConn)
 		if c == nil {
-			conn, err := net.Dial("tcp", addr)
+			conn, err := dial()
 			if err != nil {
 				return err
 			}
 			c = &wireConn{conn, bufio.NewReader(conn)}
 		}
 		defer idle.Put(c)
-		if _, err := c.Write(request.Bytes()); err != nil {
+		if _, err := c.Write(request); err != nil {
 			return err
 		}
 		answer, err := http.ReadResponse(c.from, nil)

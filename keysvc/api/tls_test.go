@@ -15,7 +15,7 @@ import (
 )
 
 // serveTLS serves on a port of its own with a certificate of a new authority.
-func serveTLS(t *testing.T, e *endpoint) (addr string, roots *x509.CertPool) {
+func serveTLS(t testing.TB, e *endpoint) (addr string, roots *x509.CertPool) {
 	t.Helper()
 	authority, err := certs.OpenAuthority(filepath.Join(t.TempDir(), "tls"), nil)
 	if err != nil {
