@@ -214,6 +214,9 @@ func (s *fileSystem) rmdir(dir *inode, name string) error {
 		return err
 	}
 	defer note.end()
+	if err := s.settleOwed(); err != nil {
+		return err
+	}
 	if err := s.clearIdentity(in); err != nil {
 		return err
 	}

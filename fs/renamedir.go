@@ -41,7 +41,7 @@ func logName(name string, seq uint64) string { return name + "/" + strconv.Forma
 // unstageDir takes stageDir back, unless the rename is in the log and not cancelled there yet;
 // renames.mu is held.
 func (s *fileSystem) unstageDir(in *inode) {
-	if s.renames.owed != nil {
+	if s.renames.owed.Load() != nil {
 		return
 	}
 	sub, err := s.dir(in)
@@ -122,7 +122,7 @@ func (m *move) cancel(e envelope.RenameEntry) {
 	e.Cancel, e.Seq = true, 0
 	if err := m.s.logCancel(e); err != nil {
 		m.s.log.Error("rename log not corrected yet", "old", e.Old, "new", e.New, "err", err)
-		m.s.renames.owed = &e
+		m.s.renames.owed.Store(&e)
 	}
 }
 
@@ -140,19 +140,30 @@ func (s *fileSystem) logCancel(e envelope.RenameEntry) error {
 
 // payOwed writes a cancel that could not be written before; renames.mu is held.
 func (s *fileSystem) payOwed() error {
-	e := s.renames.owed
+	e := s.renames.owed.Load()
 	if e == nil {
 		return nil
 	}
 	if err := s.logCancel(*e); err != nil {
 		return err
 	}
-	s.renames.owed = nil
+	s.renames.owed.Store(nil)
 	s.unstagePath(e.Old)
 	if e.Exchange {
 		s.unstagePath(e.New)
 	}
 	return nil
+}
+
+// settleOwed is payOwed for the removal of a directory: it would take the staged identity along that tells the
+// next mount, after a crash, that a rename in the log did not happen.
+func (s *fileSystem) settleOwed() error {
+	if s.renames.owed.Load() == nil {
+		return nil
+	}
+	s.renames.mu.Lock()
+	defer s.renames.mu.Unlock()
+	return s.payOwed()
 }
 
 // checkEmpty refuses a directory that holds more than its identity.

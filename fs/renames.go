@@ -20,7 +20,7 @@ type renames struct {
 	mu   sync.Mutex // serialises directory renames; first in the lock order
 	file *backing.File
 	size int64
-	owed *envelope.RenameEntry // a cancel that could not be written yet: it goes before the next entry
+	owed atomic.Pointer[envelope.RenameEntry] // a cancel that could not be written yet: it goes before the next entry; changed with mu held
 
 	logs    atomic.Pointer[renameLogs]
 	written atomic.Pointer[logEnd]
@@ -109,7 +109,7 @@ func (r *renames) pathAt(path string, seq, now uint64) (was string, ok bool) {
 // sweep retires the entries up to seq, which no slot is older than, and returns how many. r.mu is held.
 func (r *renames) sweep(root *backing.Dir, seq uint64) (int, error) {
 	old := r.log()
-	if r.file == nil || r.owed != nil || seq <= old.Base() {
+	if r.file == nil || r.owed.Load() != nil || seq <= old.Base() {
 		return 0, nil
 	}
 	next, content, err := old.Retired(seq)

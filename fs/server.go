@@ -71,6 +71,7 @@ func newFileSystem(v *volume, o *MountOptions) (*fileSystem, error) {
 	}
 	s.dirs = newDirCache(maxOpenDirs)
 	if err := s.checkRenames(); err != nil {
+		s.letGo()
 		return nil, err
 	}
 	s.tree = newTree(root, s.renames.log().Seq(), s.dirs.drop)

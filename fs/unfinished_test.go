@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/kmsfs/kmsfs/envelope"
+	"github.com/kmsfs/kmsfs/fs/backing"
 )
 
 // attachedForTest is an empty volume that is attached without a mount point. It has
@@ -26,9 +27,9 @@ func attachedForTest(t *testing.T) *fileSystem {
 	return s
 }
 
-// A rename that fails while the log takes no more entries is cancelled before the next entry, and its
-// staged identity stays until then, so that a crash meanwhile is noticed by the next mount.
-func TestCancelThatCannotBeWrittenIsOwed(t *testing.T) {
+// owedForTest is a directory "plain" whose rename failed while the log took no more entries.
+func owedForTest(t *testing.T) (*fileSystem, *backing.Dir) {
+	t.Helper()
 	s := attachedForTest(t)
 	v := s.vol
 	if err := v.root.Mkdir("plain", 0o700); err != nil {
@@ -38,7 +39,7 @@ func TestCancelThatCannotBeWrittenIsOwed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer sub.Close()
+	t.Cleanup(func() { sub.Close() })
 	root := s.tree.root
 	if err := sub.Symlink(v.crypto.SealDir(root.dirID, "plain", envelope.NewDirID()), dirLink); err != nil {
 		t.Fatal(err)
@@ -52,15 +53,49 @@ func TestCancelThatCannotBeWrittenIsOwed(t *testing.T) {
 	for i := len(undo) - 1; i >= 0; i-- {
 		undo[i]()
 	}
-	if s.renames.owed == nil {
+	if s.renames.owed.Load() == nil {
 		t.Fatal("nothing is owed")
+	}
+	return s, sub
+}
+
+// writableLog ends what owedForTest did to the log.
+func (s *fileSystem) writableLog(t *testing.T) {
+	t.Helper()
+	var err error
+	if s.renames.file, err = s.vol.root.Open(envelope.RenameLogFile, false); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The staged identity of a directory goes with it: what it says has to be in the log before.
+func TestRemovalOfADirectoryPaysTheCancelThatIsOwed(t *testing.T) {
+	s, sub := owedForTest(t)
+	if err := s.rmdir(s.tree.root, "plain"); err == nil {
+		t.Fatal("removed while the log takes no entries")
 	}
 	if _, err := sub.Readlink(dirLinkNew); err != nil {
 		t.Fatalf("the staged identity: %v", err)
 	}
-	if s.renames.file, err = v.root.Open(envelope.RenameLogFile, false); err != nil {
+	s.writableLog(t)
+	if err := s.rmdir(s.tree.root, "plain"); err != nil {
 		t.Fatal(err)
 	}
+	log := s.renames.log().Entries()
+	if len(log) != 2 || !log[1].Cancel || log[1].New != "/moved" {
+		t.Errorf("log %+v", log)
+	}
+}
+
+// A rename that fails while the log takes no more entries is cancelled before the next entry, and its
+// staged identity stays until then, so that a crash meanwhile is noticed by the next mount.
+func TestCancelThatCannotBeWrittenIsOwed(t *testing.T) {
+	s, sub := owedForTest(t)
+	if _, err := sub.Readlink(dirLinkNew); err != nil {
+		t.Fatalf("the staged identity: %v", err)
+	}
+	s.writableLog(t)
+	root := s.tree.root
 	if err := s.rename(t.Context(), root, "plain", root, "third", 0); err != nil {
 		t.Fatal(err)
 	}
