@@ -109,6 +109,8 @@ var keyPairs = map[types.DataKeyPairSpec]func() (private, public []byte, err err
 	types.DataKeyPairSpecEccNistP521:         func() ([]byte, []byte, error) { return encoded(ecdsa.GenerateKey(elliptic.P521(), rand.Reader)) },
 	types.DataKeyPairSpecEccNistEdwards25519: edwardsPair,
 	types.DataKeyPairSpecEccSecgP256k1:       publickey.GenerateSecp256k1,
+	types.DataKeyPairSpecMlKem768:            mlKEM768Pair,
+	types.DataKeyPairSpecMlKem1024:           mlKEM1024Pair,
 }
 
 func edwardsPair() (private, public []byte, err error) {

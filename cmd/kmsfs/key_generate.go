@@ -111,7 +111,7 @@ both DER. Without files all forms are printed in base64.`,
 			})
 		},
 	}
-	c.Flags().StringVar(&f.spec, "spec", string(types.DataKeyPairSpecEccNistP256), "such as RSA_3072, ECC_NIST_P256 or ECC_NIST_EDWARDS25519")
+	c.Flags().StringVar(&f.spec, "spec", string(types.DataKeyPairSpecEccNistP256), "such as RSA_3072, ECC_NIST_P256, ECC_NIST_EDWARDS25519 or ML_KEM_768")
 	c.Flags().StringVar(&f.publicTo, "public-out", "", "file for the public key")
 	f.add(c)
 	return c
