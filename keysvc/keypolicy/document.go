@@ -50,7 +50,7 @@ type Malformed string
 // Error returns the reason.
 func (m Malformed) Error() string { return string(m) }
 
-// hasEffect tells whether a statement can match any call.
+// hasEffect tells whether a statement can match any call. An empty NotX excludes nothing.
 func (s *Statement) hasEffect() bool {
-	return len(s.Actions)+len(s.NotActions) > 0 && len(s.Resources)+len(s.NotResources) > 0
+	return (len(s.Actions) > 0 || s.NotActions != nil) && (len(s.Resources) > 0 || s.NotResources != nil)
 }

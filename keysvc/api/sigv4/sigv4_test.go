@@ -305,6 +305,9 @@ func TestMessagesRepeatLittleOfARequest(t *testing.T) {
 		"terminator": func(r *http.Request) {
 			r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"), "aws4_request", long, 1))
 		},
+		"region": func(r *http.Request) { // which only the signature says anything about
+			r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"), "/eu-central-1/", "/"+long+"/", 1))
+		},
 		"day": func(r *http.Request) {
 			r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"), "/20260102/", "/"+long+"/", 1))
 		},

@@ -153,7 +153,7 @@ func (r *Request) Verify(keys *Keys, secret Secret, body []byte) error {
 	text := appendStringToSign(room[:0], r.date, r.auth.scope, canonical) // over the canonical text, of which only the hash is needed
 	scope := keyScope{secret, r.auth.date, r.auth.region, r.auth.service, r.auth.terminator}
 	key, kept := keys.find(&scope)
-	if !hmac.Equal(key.sign(room[len(text):len(text)], text), r.auth.signature[:]) {
+	if !hmac.Equal(key.sign(text[len(text):], text), r.auth.signature[:]) {
 		return refuse(KindInvalid, "The request signature we calculated does not match the signature you provided. "+
 			"Check your AWS Secret Access Key and signing method. Consult the service documentation for details.")
 	}
