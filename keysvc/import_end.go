@@ -42,6 +42,9 @@ func (c *call) deleteImportedKeyMaterial(in *kms.DeleteImportedKeyMaterialInput)
 		return nil, err
 	}
 	c.response = audit.Params{"keyId": k.arn}
+	if material != nil {
+		c.response["keyMaterialId"] = *material
+	}
 	return &kms.DeleteImportedKeyMaterialOutput{KeyId: aws.String(k.arn), KeyMaterialId: material}, nil
 }
 

@@ -131,6 +131,9 @@ func TestImportedMaterialIsUsedDeletedAndImportedAgain(t *testing.T) {
 		if err != nil || *deleted.KeyMaterialId != materialID || f.inToken(backing) || len(f.backings(id)) != 1 {
 			t.Fatalf("%+v, %v", deleted, err)
 		}
+		if said := f.last().ResponseElements; said["keyMaterialId"] != materialID {
+			t.Errorf("recorded %v", said)
+		}
 		if m := f.describe(id); m.KeyState != types.KeyStatePendingImport || *m.CurrentKeyMaterialId != materialID || m.ExpirationModel != "" {
 			t.Errorf("%+v", m)
 		}
