@@ -24,8 +24,8 @@ const (
 // family is a multi-Region key of imported material with its replicas.
 type family struct {
 	*fixture
-	id     string
-	tokens map[string]*parameters
+	id    string
+	first *parameters // of the key's own region
 }
 
 // in is a context whose calls go to a region.
@@ -36,15 +36,7 @@ func (f *family) in(region string) context.Context {
 // bring imports 32 times a byte in a region.
 func (f *family) bring(region string, material byte, change func(*kms.ImportKeyMaterialInput)) error {
 	f.t.Helper()
-	p := f.tokens[region]
-	if p == nil {
-		out, err := f.GetParametersForImport(f.in(region), &kms.GetParametersForImportInput{KeyId: &f.id,
-			WrappingAlgorithm: types.AlgorithmSpecRsaesOaepSha1, WrappingKeySpec: types.WrappingKeySpecRsa2048})
-		f.must(out, err)
-		p = &parameters{f.fixture, f.id, types.AlgorithmSpecRsaesOaepSha1, out}
-		f.tokens[region] = p
-	}
-	in := &kms.ImportKeyMaterialInput{KeyId: &f.id, ImportToken: p.out.ImportToken, EncryptedKeyMaterial: p.wrap(bytes.Repeat([]byte{material}, 32)),
+	in := &kms.ImportKeyMaterialInput{KeyId: &f.id, ImportToken: f.first.out.ImportToken, EncryptedKeyMaterial: f.first.wrap(bytes.Repeat([]byte{material}, 32)),
 		ExpirationModel: types.ExpirationModelTypeKeyMaterialDoesNotExpire}
 	if change != nil {
 		change(in)
@@ -58,10 +50,11 @@ func asNew(in *kms.ImportKeyMaterialInput) { in.ImportType = types.ImportTypeNew
 // newFamily makes a key with replicas in the regions, all with the material 1.
 func newFamily(t *testing.T, regions ...string) *family {
 	t.Helper()
-	f := &family{fixture: newService(t), tokens: map[string]*parameters{}}
+	f := &family{fixture: newService(t)}
 	made, err := f.CreateKey(f.ctx(), &kms.CreateKeyInput{MultiRegion: aws.Bool(true), Origin: types.OriginTypeExternal})
 	f.must(made, err)
 	f.id = *made.KeyMetadata.KeyId
+	f.first = f.parameters(f.id, types.AlgorithmSpecRsaesOaepSha1)
 	f.must(nil, f.bring(testRegion, 1, nil))
 	for _, region := range regions {
 		f.replicate(region)
@@ -70,9 +63,14 @@ func newFamily(t *testing.T, regions ...string) *family {
 	return f
 }
 
+// replicate makes a replica, for whose imports the primary key's wrapping key will do, as
+// to make another takes long.
 func (f *family) replicate(region string) {
 	f.t.Helper()
 	f.must(f.ReplicateKey(f.ctx(), &kms.ReplicateKeyInput{KeyId: &f.id, ReplicaRegion: &region}))
+	wrapping := f.first.stored()
+	wrapping.Region = region
+	f.must(nil, f.config.Store.Update(f.ctx(), func(tx store.Tx) error { return tx.PutImport(f.ctx(), wrapping) }))
 }
 
 func (f *family) rotate(region string) error {
