@@ -141,3 +141,42 @@ func TestTokenKeepsSubKeysWithinBounds(t *testing.T) {
 		t.Errorf("%d session keys are alive, want 3 and perhaps the writer's", alive)
 	}
 }
+
+func TestHandleThatTwoLookForIsKeptOnce(t *testing.T) {
+	b := newBench(t, nil)
+	id := hsm.NewKeyID()
+	if err := b.GenerateMACKey(t.Context(), id, hsm.HMAC256, "mac"); err != nil {
+		t.Fatal(err)
+	}
+	b.Forget(id)
+	b.f.reset()
+	release := make(chan struct{})
+	b.f.inject(rule{function: "C_FindObjects", times: 1, hang: release})
+	done := make(chan error, 2)
+	for range 2 {
+		go func() {
+			_, err := b.MAC(t.Context(), id, hsm.HMAC256, []byte("message"))
+			done <- err
+		}()
+	}
+	for b.f.count("C_FindObjects") == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(20 * time.Millisecond) // the other one has come as far as it can
+	close(release)
+	for range 2 {
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+	keys := b.conn.Load().keys
+	kept := 0
+	for e := keys.recent.Front(); e != nil; e = e.Next() {
+		if e.Value.(*subKey).id.key == id {
+			kept++
+		}
+	}
+	if kept != 1 {
+		t.Errorf("it is kept %d times, of which Forget finds one", kept)
+	}
+}

@@ -58,6 +58,10 @@ func (t *token) holder(ctx context.Context, c *connection, id hsm.KeyID, which a
 	}
 	var sub *subKey
 	err := c.withAnchor(ctx, func(s session) (err error) {
+		var ok bool
+		if sub, ok = c.keys.get(sid); ok {
+			return nil // found while we waited for the anchor
+		}
 		mark := c.keys.mark()
 		var h object
 		if which == algPrivateKey {
