@@ -177,7 +177,7 @@ func TestOpensThatWaitKnockTogether(t *testing.T) {
 	r.net.set(fault{reset: true})
 	before := r.net.accepted.Load()
 	var all sync.WaitGroup
-	const opens = 60
+	const opens = 200
 	for range opens {
 		all.Go(func() {
 			if err := patient(r.path("file"), unix.O_RDONLY); err != nil {
@@ -186,6 +186,13 @@ func TestOpensThatWaitKnockTogether(t *testing.T) {
 		})
 	}
 	time.Sleep(3 * time.Second)
+	listed := time.Now()
+	if names, err := os.ReadDir(r.Mnt); err != nil || len(names) != 1 {
+		t.Errorf("listing: %v, %v", names, err)
+	}
+	if took := time.Since(listed); took > time.Second {
+		t.Errorf("a listing waited %v behind the opens", took)
+	}
 	tried := r.net.accepted.Load() - before
 	if tried > opens+40 {
 		t.Errorf("%d opens made %d connections in three seconds", opens, tried)
