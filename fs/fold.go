@@ -8,8 +8,6 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/kmsfs/kmsfs/envelope"
 )
 
 // foldQueue holds the files whose newest key slots stand in the store's attribute only. They are
@@ -228,28 +226,15 @@ func (s *fileSystem) foldClosed(in *inode, d *dirHandle, name string, area []byt
 		return err
 	}
 	defer f.Close()
-	roots, err := envelope.ReadRoots(f)
-	if err != nil {
-		return err
-	}
-	if !roots.Settled(s.vol.mounts.Unclean) {
-		return errUnsettled
-	}
 	var st unix.Stat_t
 	if err := f.Stat(&st); err != nil {
 		return err
 	}
-	in.file.durable, in.file.fresh = 0, false
-	in.file.closes++
-	if err := envelope.RewriteSlots(f, roots, area); err != nil {
+	if err := s.rewriteSlots(in, f, area); err != nil {
 		return err
 	}
 	return f.Utimens(unix.Timespec{Nsec: unix.UTIME_OMIT}, st.Mtim)
 }
-
-// errUnsettled keeps the slots in the attribute: which root page is the right one is known only
-// with the file's key, at its next open.
-var errUnsettled = errors.New("the file was last written by a mount that did not end cleanly")
 
 // unstage removes the attribute of a file whose header is durable, unless it was staged again.
 func (s *fileSystem) unstage(in *inode) {

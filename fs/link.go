@@ -106,11 +106,7 @@ func (s *fileSystem) Unlink(_ <-chan struct{}, header *fuse.InHeader, name strin
 }
 
 func (s *fileSystem) unlink(dir *inode, name string) error {
-	p, err := s.place(dir, name)
-	if err != nil {
-		return err
-	}
-	d, err := s.dir(dir)
+	p, d, err := s.placeIn(dir, name)
 	if err != nil {
 		return err
 	}
@@ -188,11 +184,7 @@ func (s *fileSystem) Rmdir(_ <-chan struct{}, header *fuse.InHeader, name string
 }
 
 func (s *fileSystem) rmdir(dir *inode, name string) error {
-	p, err := s.place(dir, name)
-	if err != nil {
-		return err
-	}
-	d, err := s.dir(dir)
+	p, d, err := s.placeIn(dir, name)
 	if err != nil {
 		return err
 	}

@@ -28,11 +28,7 @@ func (s *fileSystem) Lookup(_ <-chan struct{}, header *fuse.InHeader, name strin
 
 // lookup finds name in dir and counts a reference of the kernel's to it.
 func (s *fileSystem) lookup(dir *inode, name string, out *fuse.EntryOut) (*inode, error) {
-	p, err := s.place(dir, name)
-	if err != nil {
-		return nil, err
-	}
-	d, err := s.dir(dir)
+	p, d, err := s.placeIn(dir, name)
 	if err != nil {
 		return nil, err
 	}
@@ -50,6 +46,16 @@ func (s *fileSystem) place(dir *inode, name string) (place, error) {
 	}
 	sn, err := s.vol.storeName(dir.dirID, name)
 	return place{dir: dir, name: name, store: sn.name}, err
+}
+
+// placeIn is place with the directory, which the caller releases.
+func (s *fileSystem) placeIn(dir *inode, name string) (place, *dirHandle, error) {
+	p, err := s.place(dir, name)
+	if err != nil {
+		return place{}, nil, err
+	}
+	d, err := s.dir(dir)
+	return p, d, err
 }
 
 // enter makes the inode at p known and describes it. Names do not change meanwhile: the kernel

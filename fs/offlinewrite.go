@@ -228,10 +228,7 @@ func (o *Offline) Create(p string, mode uint32) (*NewFile, error) {
 }
 
 func (n *NewFile) begin(ctx context.Context, name string, mode uint32) (err error) {
-	if n.p, err = n.s.place(n.found.in, name); err != nil {
-		return err
-	}
-	if n.d, err = n.s.dir(n.found.in); err != nil {
+	if n.p, n.d, err = n.s.placeIn(n.found.in, name); err != nil {
 		return err
 	}
 	var seq uint64

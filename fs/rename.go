@@ -42,10 +42,7 @@ func (s *fileSystem) rename(ctx context.Context, a *inode, oldName string, b *in
 	defer s.wraps.enter()()
 	m := &move{s: s, flags: flags}
 	var err error
-	if m.from, err = s.place(a, oldName); err != nil {
-		return err
-	}
-	if m.fd, err = s.dir(a); err != nil {
+	if m.from, m.fd, err = s.placeIn(a, oldName); err != nil {
 		return err
 	}
 	defer s.dirs.release(m.fd)

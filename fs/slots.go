@@ -152,6 +152,14 @@ func (s *fileSystem) rewriteHeader(in *inode, d *backing.Dir, name string, area 
 	if err := f.Sync(); err != nil {
 		return err
 	}
+	if err := s.rewriteSlots(in, f, area); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// rewriteSlots puts a slot area into the header of a closed file, whose newest root is durable; in.mu is held.
+func (s *fileSystem) rewriteSlots(in *inode, f *backing.File, area []byte) error {
 	roots, err := envelope.ReadRoots(f)
 	if err != nil {
 		return err
@@ -161,11 +169,12 @@ func (s *fileSystem) rewriteHeader(in *inode, d *backing.Dir, name string, area 
 	}
 	in.file.durable, in.file.fresh = 0, false
 	in.file.closes++ // roots that an open has read meanwhile are old
-	if err := envelope.RewriteSlots(f, roots, area); err != nil {
-		return err
-	}
-	return f.Sync()
+	return envelope.RewriteSlots(f, roots, area)
 }
+
+// errUnsettled keeps the slots in the attribute: which root page is the right one is known only
+// with the file's key, at its next open.
+var errUnsettled = errors.New("the file was last written by a mount that did not end cleanly")
 
 // setSlots gives the next commit another slot area. A commit is not ordered after the changes of names
 // that the area reflects, so these are flushed first.

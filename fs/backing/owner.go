@@ -13,41 +13,27 @@ import (
 
 // AsOwner runs op, which works on entries of d, and once more with full rights for the owner when
 // the mode of d denies it. It is for entries that the application does not see.
-func (d *Dir) AsOwner(op func() error) error {
-	err := op()
-	if !errors.Is(err, unix.EACCES) {
-		return err
-	}
-	mode, ok := widened(d, "", 0o700)
-	if !ok {
-		return err
-	}
-	defer d.Chmod("", mode)
-	return op()
-}
+func (d *Dir) AsOwner(op func() error) error { return d.widened("", 0o700, op) }
 
 // entryAsOwner is AsOwner for an operation on the object name itself.
-func (d *Dir) entryAsOwner(name string, op func() error) error {
+func (d *Dir) entryAsOwner(name string, op func() error) error { return d.widened(name, 0o600, op) }
+
+func (d *Dir) widened(name string, bits uint32, op func() error) error {
 	err := op()
 	if !errors.Is(err, unix.EACCES) {
 		return err
 	}
-	mode, ok := widened(d, name, 0o600)
-	if !ok {
+	var st unix.Stat_t
+	if d.frozen || d.Stat(name, &st) != nil || !lacks(&st, bits) || d.Chmod(name, st.Mode&0o7777|bits) != nil {
 		return err
 	}
-	defer d.Chmod(name, mode)
+	defer d.Chmod(name, st.Mode&0o7777)
 	return op()
 }
 
-// widened adds bits to the mode of what the caller owns, and returns the mode before.
-func widened(d *Dir, name string, bits uint32) (mode uint32, ok bool) {
-	var st unix.Stat_t
-	if d.frozen || d.Stat(name, &st) != nil || int(st.Uid) != os.Geteuid() || st.Mode&bits == bits {
-		return 0, false
-	}
-	mode = st.Mode & 0o7777
-	return mode, d.Chmod(name, mode|bits) == nil
+// lacks reports whether the caller owns an object and its mode lacks any of bits.
+func lacks(st *unix.Stat_t, bits uint32) bool {
+	return int(st.Uid) == os.Geteuid() && st.Mode&bits != bits
 }
 
 // asOwner is AsOwner for an operation on an open file.
@@ -57,10 +43,7 @@ func (f *File) asOwner(op func() error) error {
 		return err
 	}
 	var st unix.Stat_t
-	if f.frozen || f.Stat(&st) != nil || int(st.Uid) != os.Geteuid() || st.Mode&0o600 == 0o600 {
-		return err
-	}
-	if f.Chmod(st.Mode&0o7777|0o600) != nil {
+	if f.frozen || f.Stat(&st) != nil || !lacks(&st, 0o600) || f.Chmod(st.Mode&0o7777|0o600) != nil {
 		return err
 	}
 	defer f.Chmod(st.Mode & 0o7777)
