@@ -51,10 +51,13 @@ func (g *gate) enter(ctx context.Context) (leave func(outcome, error), err error
 	}
 }
 
-// cause is why nobody may pass.
+// cause is why nobody may pass, nil if everybody may.
 func (g *gate) cause() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.shut == nil {
+		return nil
+	}
 	return g.why
 }
 

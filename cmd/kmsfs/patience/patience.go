@@ -67,6 +67,9 @@ type failure struct{ err error }
 
 type failureKey struct{}
 
+// insideKey marks the context of an attempt that the gate has let in.
+type insideKey struct{}
+
 // bound ends a call when the wait is over, with the error of its last attempt.
 func (p *Patience) bound(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (
 	out middleware.InitializeOutput, meta middleware.Metadata, err error,
@@ -86,15 +89,20 @@ func (p *Patience) pass(ctx context.Context, in middleware.FinalizeInput, next m
 	out middleware.FinalizeOutput, meta middleware.Metadata, err error,
 ) {
 	last := ctx.Value(failureKey{}).(*failure) // of bound
+	if ctx.Value(insideKey{}) != nil {
+		out, meta, last.err = p.passInside(ctx, in, next)
+		return out, meta, last.err
+	}
 	leave, err := p.gate.enter(ctx)
 	if err != nil {
 		last.err = cmp.Or(last.err, p.gate.cause())
 		return out, meta, err
 	}
-	out, meta, err = next.HandleFinalize(ctx, in)
+	out, meta, err = next.HandleFinalize(context.WithValue(ctx, insideKey{}, true), in)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		leave(unknown, nil)
+		last.err = cmp.Or(last.err, p.gate.cause())
 		return out, meta, err
 	case unanswered(err):
 		p.connections.closeSilent()
@@ -103,6 +111,22 @@ func (p *Patience) pass(ctx context.Context, in middleware.FinalizeInput, next m
 		leave(up, nil)
 	}
 	last.err = err
+	return out, meta, err
+}
+
+// passInside makes an attempt for another one that the gate has let in, such as one to get credentials from the
+// Security Token Service: it would wait for the turn that the other has.
+func (p *Patience) passInside(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (
+	middleware.FinalizeOutput, middleware.Metadata, error,
+) {
+	out, meta, err := next.HandleFinalize(ctx, in)
+	if unanswered(err) && ctx.Err() == nil {
+		p.gate.learn(down, err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(probePause): // which the gate makes for others
+		}
+	}
 	return out, meta, err
 }
 
