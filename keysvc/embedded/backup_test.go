@@ -16,6 +16,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"golang.org/x/sys/unix"
 )
 
 func backup(t *testing.T, dir string) []byte {
@@ -256,5 +257,42 @@ func TestRestoreFollowsALinkInsteadOfReplacingIt(t *testing.T) {
 	}
 	if m, err := Restore(t.Context(), Options{Dir: link}, bytes.NewReader(b)); err == nil {
 		t.Errorf("restored to where a link leads nowhere: %+v", m)
+	}
+}
+
+// A state directory may be a volume of its own, with what its filesystem begins with.
+func TestRestoreFillsAMountPoint(t *testing.T) {
+	dir, point := newDir(t), newDir(t)
+	blob := create(t, Options{Dir: dir})
+	b := backup(t, dir)
+	if err := os.MkdirAll(point, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("tmpfs", point, "tmpfs", 0, "size=16m"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(point, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.Mkdir(filepath.Join(point, "lost+found"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Restore(t.Context(), Options{Dir: point}, bytes.NewReader(b[:len(b)/2])); err == nil {
+		t.Error("half a backup was restored")
+	}
+	if left, err := os.ReadDir(point); err != nil || len(left) != 1 {
+		t.Errorf("left %v, %v", left, err)
+	}
+	if _, err := Restore(t.Context(), Options{Dir: point}, bytes.NewReader(b)); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := fs.Glob(os.DirFS(point), restoringName+"*"); err != nil || len(left) != 0 {
+		t.Errorf("left %v, %v", left, err)
+	}
+	decrypt(t, Options{Dir: point}, blob)
+	if _, err := Restore(t.Context(), Options{Dir: point}, bytes.NewReader(b)); err == nil {
+		t.Error("what was restored is replaced")
 	}
 }
