@@ -93,6 +93,8 @@ type File struct {
 	rewrite    bool    // a flush failed: pages written since D must be written again
 	rewriteAll bool    // the same, but it is unknown which these are
 	namedEnd   uint64  // first page beyond all that the roots named at open
+
+	torn *[PageSize]byte // root page beside the last root that a crash has torn, until it is made void
 }
 
 // nonceSource draws nonces from a random source in batches.

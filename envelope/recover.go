@@ -91,6 +91,7 @@ func (f *File) open(op string, r *Roots, t Trust) error {
 	}
 	f.load(chosen)
 	f.settling = !t.Settled
+	f.torn = r.slots[1-chosen.slot].torn()
 	f.rewrite, f.rewriteAll = t.FlushFailed, t.FlushFailed
 	f.namedEnd = f.pages.end
 	if other.body != nil {

@@ -97,6 +97,15 @@ func (r *Roots) noRoot(op string) error {
 	return worst
 }
 
+// torn returns a copy of the page if it looks like a root page that a crash has torn, else nil.
+func (s *rootSlot) torn() *[PageSize]byte {
+	if s.header != nil || s.kind != KindCorrupt || errors.Is(s.err, errBadMagic) {
+		return nil
+	}
+	page := s.page
+	return &page
+}
+
 // blank reports whether the slot was never written.
 func (s *rootSlot) blank() bool { return s.header == nil && s.err == nil }
 

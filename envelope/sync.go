@@ -1,6 +1,7 @@
 package envelope
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
 )
@@ -69,16 +70,41 @@ func (f *File) prepareWrite(op string) error {
 		if err := f.rewriteUnflushed(op); err != nil {
 			return err
 		}
+		if err := f.voidTorn(op); err != nil {
+			return err
+		}
 		if err := f.store.Sync(); err != nil {
 			f.rewrite, f.rewriteAll = true, true
 			return f.ioError(op, NoBlock, err)
 		}
+		f.torn = nil
 		f.pages.walkable = true // what W dropped since stays in onDurable: the last root names it
 		f.flushed(f.last)
 		f.reclaim(op)
 	}
 	if f.pages.wantsWalk() {
 		f.findFreePages(op)
+	}
+	return nil
+}
+
+// voidTorn makes sure that a torn root page can't become whole again. The next root is written over it, and
+// if that is torn too, it may put just those sectors right that were wrong: much of a root page, such as its
+// slot area, is the same in many. A commit that was lost in the first crash would be back then. With another
+// checksum it can't; as only the first sector changes, this write can't be torn itself.
+func (f *File) voidTorn(op string) error {
+	if f.torn == nil {
+		return nil
+	}
+	page := *f.torn
+	le, whole := binary.LittleEndian, pageChecksum(&page)
+	void := le.Uint32(page[offCRC:]) ^ 1
+	if void == whole {
+		void ^= 3
+	}
+	le.PutUint32(page[offCRC:], void)
+	if _, err := f.store.WriteAt(page[:], int64(1-f.last.slot)*PageSize); err != nil {
+		return f.ioError(op, NoBlock, err)
 	}
 	return nil
 }
