@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kmsfs/kmsfs/envelope"
+	"github.com/kmsfs/kmsfs/fs/ledger"
 )
 
 // CheckOptions says how a volume is checked.
@@ -24,6 +25,7 @@ type CheckOptions struct {
 	Repair     bool
 	SalvageDir string
 	Logger     *slog.Logger // nil: none
+	LedgerDir  string       // where the ledgers of volumes are; none when empty
 
 	Report   func(Fault)                  // each fault; never two at once
 	Progress func(files int, bytes int64) // what was checked and read since; several at once
@@ -74,15 +76,30 @@ func Check(ctx context.Context, o CheckOptions) (CheckResult, error) {
 // attach opens the volume as a reader does. What is wrong with it as a whole is reported; the volume
 // is nil when nothing more can be done.
 func (c *checker) attach(ctx context.Context) (*volume, error) {
-	m := MountOptions{Backing: c.Backing, Keys: c.Keys, ReadOnly: true, NoWriteback: true, Logger: c.Logger, shared: !c.Repair}
+	m := MountOptions{Backing: c.Backing, Keys: c.Keys, ReadOnly: true, NoWriteback: true, Logger: c.Logger, LedgerDir: c.LedgerDir, shared: !c.Repair}
 	if m.Logger == nil {
 		m.Logger = slog.New(slog.DiscardHandler)
 	}
-	v, err := attach(ctx, &m)
+	v, err := c.tryAttach(ctx, &m)
+	if kindOf(err) == KindRolledBack { // as a whole: the ledger says nothing of its parts then
+		c.report(fault(FaultRolledBack, &Object{Path: "/"}, err))
+	}
+	if kindOf(err) == KindRolledBack || errors.Is(err, ledger.ErrInUse) { // in use: this is a copy of a mounted volume
+		m.LedgerDir = ""
+		v, err = c.tryAttach(ctx, &m)
+	}
 	if err != nil {
 		return nil, c.badVolume(err)
 	}
-	if err := c.begin(v, &m); err != nil {
+	return v, nil
+}
+
+func (c *checker) tryAttach(ctx context.Context, m *MountOptions) (*volume, error) {
+	v, err := attach(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.begin(v, m); err != nil {
 		v.close()
 		return nil, err
 	}
@@ -103,8 +120,24 @@ func (c *checker) begin(v *volume, m *MountOptions) (err error) {
 // run checks everything in an attached volume, and detaches it.
 func (c *checker) run(ctx context.Context, v *volume) error {
 	c.checkStore()
-	err := v.walk(ctx, c.Workers, c.visit)
+	err := c.compareLedger(ctx)
+	if err == nil {
+		err = v.walk(ctx, c.Workers, c.visit)
+	}
 	return errors.Join(err, c.salvage.close(), c.s.detach())
+}
+
+// compareLedger reports what is not as the ledger knows it. What is damaged is found by the walk.
+func (c *checker) compareLedger(ctx context.Context) error {
+	if c.s.vol.ledger == nil {
+		return nil
+	}
+	_, err := (&Offline{fs: c.s, ctx: ctx}).CompareLedger(ctx, func(path string, err error) {
+		if v := new(ledger.Violation); errors.As(err, &v) {
+			c.report(fault(FaultRolledBack, &Object{Path: path}, v))
+		}
+	})
+	return err
 }
 
 // badVolume reports a volume that cannot be opened because of what is in its store.

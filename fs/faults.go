@@ -30,6 +30,7 @@ const (
 	FaultRenameLog    FaultCode = "rename-log"       // kmsfs.renames
 	FaultLogShort     FaultCode = "rename-log-old"   // a key slot is younger than the log
 	FaultUnreadable   FaultCode = "unreadable"       // the store gives an error
+	FaultRolledBack   FaultCode = "rolled-back"      // not what the ledger knows
 	FaultForeignName  FaultCode = "foreign-name"     // no name that this volume made
 	FaultLongMissing  FaultCode = "long-name-lost"   // the companion of a long name is not there
 	FaultLongName     FaultCode = "long-name"        // the companion of a long name was changed
@@ -107,6 +108,7 @@ var faultKinds = map[FaultCode]faultKind{
 	FaultMountStates:  {FaultDamage, "the mount states are lost or damaged", "nothing to do: the next mount makes them anew and checks files as it opens them"},
 	FaultRenameLog:    {FaultDamage, "the rename log was changed or damaged", "restore kmsfs.renames from a backup of the backing directory"},
 	FaultLogShort:     {FaultDamage, "its key slot is younger than the rename log, which is an old one", "restore the newest kmsfs.renames"},
+	FaultRolledBack:   {FaultDamage, "older than the ledger knows, removed, or brought back", "restore the newest; after a restore of the whole from a backup: kmsfs ledger accept BACKING"},
 	FaultUnreadable:   {FaultDamage, "the store cannot be read", "check the disk and the rights on the backing directory"},
 	FaultForeignName:  {FaultDamage, "no name that this volume made in this directory", "remove it if you know it, or move it back where it was"},
 	FaultLongMissing:  {FaultDamage, "the name is lost: the link with the whole encrypted name is missing", "restore the link NAME.name beside it from a backup"},

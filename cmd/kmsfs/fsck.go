@@ -46,6 +46,7 @@ type fsckRequest struct {
 	repair    bool
 	salvageTo string
 	jobs      int
+	noLedger  bool
 }
 
 func newFsckCommand(a *app) *cobra.Command {
@@ -71,6 +72,7 @@ func newFsckCommand(a *app) *cobra.Command {
 	c.Flags().BoolVar(&r.repair, "repair", false, "reclaim orphans and save what is readable of damaged files")
 	c.Flags().StringVar(&r.salvageTo, "salvage-to", "", "with --repair: the directory to save to (default BACKING-salvage-DATE-TIME)")
 	c.Flags().IntVar(&r.jobs, "jobs", 0, "files that are checked at once (default the number of CPUs)")
+	c.Flags().BoolVar(&r.noLedger, "noledger", false, "do not compare with the ledger: for an old copy of a volume")
 	a.addEndpointFlag(c.Flags())
 	return c
 }
@@ -106,7 +108,7 @@ func (a *app) fsck(ctx context.Context, backing string, r fsckRequest) error {
 	}
 	var printed error
 	res, err := fs.Check(ctx, fs.CheckOptions{
-		Backing: backing, Keys: keys.Service(), Workers: r.jobs, Repair: r.repair, SalvageDir: r.salvageTo, Progress: bar.Add,
+		Backing: backing, Keys: keys.Service(), Workers: r.jobs, Repair: r.repair, SalvageDir: r.salvageTo, LedgerDir: a.ledgerDir(r.noLedger), Progress: bar.Add,
 		Report: func(f fs.Fault) {
 			bar.Clear()
 			printed = errors.Join(printed, a.printFault(&f))
