@@ -23,6 +23,12 @@ func (s *Service) DeleteImportedKeyMaterial(ctx context.Context, in *kms.DeleteI
 func (c *call) deleteImportedKeyMaterial(in *kms.DeleteImportedKeyMaterialInput) (*kms.DeleteImportedKeyMaterialOutput, error) {
 	c.text("keyId", in.KeyId)
 	c.text("keyMaterialId", in.KeyMaterialId)
+	if err := c.ctx.Err(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := c.s.detached(c.ctx) // what is destroyed in the token must be so in the store
+	defer cancel()
+	c.ctx = ctx
 	var material *string
 	k, err := c.change(*in.KeyId, func(tx store.Tx, key *store.Key) error {
 		if err := checkImports(key); err != nil {

@@ -240,7 +240,9 @@ func finishImport(key *store.Key, backing store.BackingID, change func(*store.Ma
 func (c *call) importAgain(k *keySnapshot, in *kms.ImportKeyMaterialInput, m store.Material, w hsm.WrappedKey) (store.Material, error) {
 	known, err := c.recognise(k, in, m, w)
 	if err == nil {
-		err = c.s.update(c.ctx, k.Ref(), func(_ store.Tx, key *store.Key) error {
+		ctx, cancel := c.s.detached(c.ctx) // what the token has by then must not stay there as deleted
+		defer cancel()
+		err = c.s.update(ctx, k.Ref(), func(_ store.Tx, key *store.Key) error {
 			err := finishImport(key, known.Backing, func(stored *store.Material) {
 				stored.Import, stored.Expires = types.ImportStateImported, m.Expires
 				if m.Description != "" {
@@ -250,7 +252,7 @@ func (c *call) importAgain(k *keySnapshot, in *kms.ImportKeyMaterialInput, m sto
 			if err != nil {
 				return err
 			}
-			return c.restore(k, known, w)
+			return c.restore(ctx, k, known, w)
 		})
 	}
 	return known, c.s.giveUp(c.ctx, k.Ref(), m.Backing, err)
@@ -259,8 +261,8 @@ func (c *call) importAgain(k *keySnapshot, in *kms.ImportKeyMaterialInput, m sto
 // restore puts the same bytes under the id that ciphertexts name, unless the token has
 // them: a related key may, or a call that ended here. It runs in the transaction that
 // says so, as what is taken away is destroyed in one.
-func (c *call) restore(k *keySnapshot, known store.Material, w hsm.WrappedKey) error {
-	err := c.s.config.Token.ImportKey(c.ctx, hsm.KeyID(known.Backing), w, fmt.Sprintf("kms/%s/%d", k.ID, known.Number))
+func (c *call) restore(ctx context.Context, k *keySnapshot, known store.Material, w hsm.WrappedKey) error {
+	err := c.s.config.Token.ImportKey(ctx, hsm.KeyID(known.Backing), w, fmt.Sprintf("kms/%s/%d", k.ID, known.Number))
 	if err == nil || hsm.IsKind(err, hsm.KindKeyExists) {
 		return nil
 	}

@@ -16,10 +16,11 @@ import (
 )
 
 // meddled is the real token with something else happening while it makes or imports
-// a key: each function is called once, with the id of the key.
+// a key: each function is called once, with the id of the key; imported and destroyed
+// afterwards.
 type meddled struct {
 	hsm.Token
-	onGenerate, onImport func(id hsm.KeyID)
+	onGenerate, onImport, imported, destroyed func(id hsm.KeyID)
 }
 
 func once(f *func(hsm.KeyID), id hsm.KeyID) {
@@ -41,7 +42,13 @@ func (m *meddled) GenerateKeyPair(ctx context.Context, id hsm.KeyID, t hsm.KeyTy
 
 func (m *meddled) ImportKey(ctx context.Context, id hsm.KeyID, w hsm.WrappedKey, label string) error {
 	once(&m.onImport, id)
+	defer once(&m.imported, id)
 	return m.Token.ImportKey(ctx, id, w, label)
+}
+
+func (m *meddled) DestroyKey(ctx context.Context, id hsm.KeyID) error {
+	defer once(&m.destroyed, id)
+	return m.Token.DestroyKey(ctx, id)
 }
 
 func newMeddled(t *testing.T) (*fixture, *meddled) {
@@ -86,6 +93,40 @@ func TestMaterialThatIsDeletedDuringItsImportIsThereAfterwards(t *testing.T) {
 	}
 	f.must(nil, p.importMaterial(wrapped, nil))
 	f.decrypts(blob, "text", nil)
+}
+
+func TestMaterialThatNobodyWaitedForIsNotLeftAsDeleted(t *testing.T) {
+	f, m := newMeddled(t)
+	id := f.external(types.KeySpecSymmetricDefault, "")
+	p := f.parameters(id, types.AlgorithmSpecRsaesOaepSha1)
+	wrapped := p.wrap(make([]byte, 32))
+	f.must(nil, p.importMaterial(wrapped, nil))
+	backing := f.backings(id)[0]
+	f.must(f.DeleteImportedKeyMaterial(f.ctx(), &kms.DeleteImportedKeyMaterialInput{KeyId: &id}))
+	ctx, cancel := context.WithCancel(f.ctx())
+	m.imported = func(hsm.KeyID) { // for recognition
+		m.imported = func(hsm.KeyID) { cancel() }
+	}
+	_, err := f.ImportKeyMaterial(ctx, &kms.ImportKeyMaterialInput{KeyId: &id, ImportToken: p.out.ImportToken, EncryptedKeyMaterial: wrapped,
+		ExpirationModel: types.ExpirationModelTypeKeyMaterialDoesNotExpire})
+	if state := f.describe(id).KeyState; (state == types.KeyStateEnabled) != f.inToken(backing) {
+		t.Errorf("the key is %s; material in the token: %v (%v)", state, f.inToken(backing), err)
+	}
+}
+
+func TestDeletedMaterialIsSaidToBeThoughNobodyWaits(t *testing.T) {
+	f, m := newMeddled(t)
+	id := f.external(types.KeySpecSymmetricDefault, "")
+	p := f.parameters(id, types.AlgorithmSpecRsaesOaepSha1)
+	f.must(nil, p.importMaterial(p.wrap(make([]byte, 32)), nil))
+	ctx, cancel := context.WithCancel(f.ctx())
+	m.destroyed = func(hsm.KeyID) { cancel() }
+	_, err := f.DeleteImportedKeyMaterial(ctx, &kms.DeleteImportedKeyMaterialInput{KeyId: &id})
+	if state := f.describe(id).KeyState; state != types.KeyStatePendingImport {
+		t.Errorf("the key is %s (%v)", state, err)
+	}
+	_, err = f.DeleteImportedKeyMaterial(ctx, &kms.DeleteImportedKeyMaterialInput{KeyId: &id})
+	wantError(t, err, "DependencyTimeoutException", "*")
 }
 
 func TestOnlyOneOfTwoFirstImportsAtOnceCounts(t *testing.T) {
