@@ -188,6 +188,7 @@ func TestKeyThatTheTokenMakesTooLateIsSwept(t *testing.T) {
 		for end := time.Now().Add(time.Minute); !f.inToken(made) && time.Now().Before(end); {
 			time.Sleep(20 * time.Millisecond)
 		}
+		time.Sleep(time.Second) // the other half of the pair
 		f.clock.advance(importWindow + time.Second)
 		f.must(nil, f.Sweep(f.ctx()))
 		if f.inToken(made) {
