@@ -15,9 +15,9 @@ import (
 )
 
 // Restore makes the state directory o.Dir of what [Backup] has written. There must be none
-// yet: it is empty, perhaps a mount point, or doesn't exist, and is as before after an error. With
-// o.Postgres, what
-// the backup has of the keys' state goes to that database, which must be empty.
+// yet: it is empty, perhaps a mount point, or doesn't exist, and is as before after an error.
+// With o.Postgres, what the backup has of the keys' state goes to that database, which must be
+// empty.
 func Restore(ctx context.Context, o Options, r io.Reader) (*archive.Manifest, error) {
 	if _, err := o.complete(); err != nil {
 		return nil, err
