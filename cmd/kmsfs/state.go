@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io"
 	"io/fs"
@@ -36,12 +37,12 @@ everything.`,
 		Args: needArgs("FILE"),
 		RunE: func(c *cobra.Command, args []string) error {
 			var m *archive.Manifest
-			err := a.writeTo(args[0], func(w io.Writer) (err error) {
+			err := a.writeTo(c.Context(), args[0], func(w io.Writer) (err error) {
 				m, err = embedded.Backup(c.Context(), embedded.Options{Dir: a.keyStateDir()}, w)
 				return err
 			})
 			if err != nil || args[0] == "-" {
-				return err
+				return orInterrupted(c.Context(), err)
 			}
 			return a.printBackup(m, args[0])
 		},
@@ -50,14 +51,14 @@ everything.`,
 
 // writeTo makes a new file that is its owner's alone and has write fill it, or standard output for "-".
 // After an error there is no file.
-func (a *app) writeTo(path string, write func(io.Writer) error) error {
+func (a *app) writeTo(ctx context.Context, path string, write func(io.Writer) error) error {
 	if path == "-" {
 		if f, ok := a.ui.out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 			return failf(exitUsage, "name a file, or send it on: kmsfs state backup - | ...", "the archive is not text for a terminal")
 		}
 		signal.Ignore(syscall.SIGPIPE) // a reader that ends must not keep write from tidying up
 		defer signal.Reset(syscall.SIGPIPE)
-		return write(a.ui.out)
+		return write(interruptible{ctx: ctx, Writer: a.ui.out})
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
@@ -70,6 +71,14 @@ func (a *app) writeTo(path string, write func(io.Writer) error) error {
 		return errors.Join(err, os.Remove(path))
 	}
 	return nil
+}
+
+// orInterrupted says of what failed after a signal that it was interrupted: it left nothing.
+func orInterrupted(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return &appError{code: exitFailure, msg: "interrupted"}
+	}
+	return err
 }
 
 func (a *app) printBackup(m *archive.Manifest, path string) error {
@@ -96,14 +105,14 @@ func newStateRestoreCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "restore FILE",
 		Short: "make a state directory of a backup",
-		Long: `Makes the state directory, which must not be there yet, of an archive of kmsfs state backup; - is
+		Long: `Makes the state directory, which must be empty or not be there, of an archive of kmsfs state backup; - is
 standard input. Keys are in the state that they had then: one that was disabled or deleted since is
 enabled again, and one that was made since is lost, with all that is encrypted under it. The audit trail
 begins anew. With --postgres the keys' state goes to that database, which must be empty: that is how a key
 service moves from SQLite to PostgreSQL.`,
 		Args: needArgs("FILE"),
 		RunE: func(c *cobra.Command, args []string) error {
-			from := a.ui.in
+			var from io.Reader = interruptible{ctx: c.Context(), Reader: a.ui.in}
 			if args[0] != "-" {
 				f, err := os.Open(args[0])
 				if err != nil {
@@ -114,7 +123,7 @@ service moves from SQLite to PostgreSQL.`,
 			}
 			m, err := embedded.Restore(c.Context(), embedded.Options{Dir: a.keyStateDir(), Postgres: postgres}, from)
 			if err != nil {
-				return wrapf(err, "restore %s", args[0])
+				return orInterrupted(c.Context(), wrapf(err, "restore %s", args[0]))
 			}
 			if a.json {
 				return a.ui.JSON(m)
