@@ -176,7 +176,7 @@ func (s *Store) Snapshot(ctx context.Context, path string, meanwhile func() erro
 		if err := errors.Join(reserve(path), s.copyTo(ctx, path)); err != nil {
 			return err
 		}
-		return meanwhile()
+		return errors.Join(meanwhile(), ctx.Err()) // its end ends the transaction, in the middle of meanwhile
 	})
 }
 

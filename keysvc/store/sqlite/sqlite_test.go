@@ -156,3 +156,17 @@ func TestTransactionWhoseContextEndsSaysSo(t *testing.T) {
 		}
 	}
 }
+
+// The end of the context lets updates go on, so that the copies may not be of one moment.
+func TestSnapshotWhoseContextEndsIsNone(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, filepath.Join(dir, "keys.db"))
+	ctx, cancel := context.WithCancel(t.Context())
+	err := s.Snapshot(ctx, filepath.Join(dir, "copy.db"), func() error {
+		cancel()
+		return s.Update(t.Context(), func(store.Tx) error { return nil })
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+}
