@@ -88,7 +88,7 @@ func (p *pool) popIdle() (session, bool) {
 func (p *pool) giveUp(c class) (wait bool) {
 	p.mu.Lock()
 	p.out--
-	wait = c == classLimit && p.out > 0
+	wait = c == classLimit && p.out+len(p.idle) > 0 // one may have come back meanwhile
 	p.mu.Unlock()
 	if !wait {
 		p.permits <- struct{}{}

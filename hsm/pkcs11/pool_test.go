@@ -55,6 +55,29 @@ func TestPoolIsBounded(t *testing.T) {
 	}
 }
 
+// releasing gives a session back just before it refuses another one.
+type releasing struct {
+	cryptoki
+	release func()
+}
+
+func (r releasing) openSession(slot) (session, error) {
+	r.release()
+	return 0, callResult("C_OpenSession", p11.CKR_SESSION_COUNT)
+}
+
+func TestSessionThatComesBackWhileAnotherIsRefusedIsLent(t *testing.T) {
+	p, _ := benchPool(t, 2)
+	s, err := p.acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.api = releasing{p.api, func() { p.release(s, true) }}
+	if got, err := p.acquire(t.Context()); err != nil || got != s {
+		t.Errorf("lent %d, %v; want %d", got, err, s)
+	}
+}
+
 func TestPoolKeepsItsPlacesWhenSessionsFail(t *testing.T) {
 	p, f := benchPool(t, 2)
 	f.inject(rule{function: "C_OpenSession", times: 5, rv: p11.CKR_DEVICE_ERROR})
