@@ -2,11 +2,10 @@ package keysvc
 
 import (
 	"crypto"
-	"slices"
 	"testing"
-	"time"
 
 	"github.com/kmsfs/kmsfs/hsm"
+	"github.com/kmsfs/kmsfs/hsm/hsmtest"
 
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
@@ -28,24 +27,13 @@ func BenchmarkSignBesideToken(b *testing.B) {
 			id := f.keyOf(c.spec, types.KeyUsageTypeSignVerify)
 			backing := f.backings(id)[0]
 			digest := make([]byte, 32)
-			var raw, whole []time.Duration
-			for b.Loop() {
-				start := time.Now()
-				_, tokenErr := token.Sign(f.ctx(), backing, c.scheme, crypto.SHA256, digest)
-				middle := time.Now()
+			hsmtest.ByTurns(b, func() error {
+				_, err := token.Sign(f.ctx(), backing, c.scheme, crypto.SHA256, digest)
+				return err
+			}, func() error {
 				_, err := f.Sign(f.ctx(), &kms.SignInput{KeyId: &id, Message: digest, MessageType: types.MessageTypeDigest, SigningAlgorithm: c.algorithm})
-				if tokenErr != nil || err != nil {
-					b.Fatal(tokenErr, err)
-				}
-				raw, whole = append(raw, middle.Sub(start)), append(whole, time.Since(middle))
-			}
-			slices.Sort(raw)
-			slices.Sort(whole)
-			r, w := raw[len(raw)/2], whole[len(whole)/2]
-			b.ReportMetric(0, "ns/op") // of both together says nothing
-			b.ReportMetric(float64(r), "token-p50-ns")
-			b.ReportMetric(float64(w), "service-p50-ns")
-			b.ReportMetric(100*float64(r)/float64(w), "%-of-token-rate")
+				return err
+			})
 		})
 	}
 }

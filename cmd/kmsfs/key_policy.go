@@ -70,19 +70,17 @@ func newPolicyListCommand(a *app) *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.onKey(c.Context(), args[0], func(s keyClient, id *string) error {
 				names, err := listPolicies(c.Context(), s, id)
-				if err != nil {
-					return err
-				}
-				if a.json {
-					return a.ui.JSON(map[string]any{"PolicyNames": names})
-				}
-				for _, name := range names {
-					a.ui.Line("%s", name)
-				}
-				return nil
+				return show(a, "PolicyNames", names, err, a.printPolicyNames)
 			})
 		},
 	}
+}
+
+func (a *app) printPolicyNames(names []string) error {
+	for _, name := range names {
+		a.ui.Line("%s", name)
+	}
+	return nil
 }
 
 func listPolicies(ctx context.Context, s keyClient, id *string) ([]string, error) {

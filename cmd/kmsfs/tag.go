@@ -87,20 +87,18 @@ func newTagListCommand(a *app) *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.onKey(c.Context(), args[0], func(s keyClient, id *string) error {
 				tags, err := listTags(c.Context(), s, id)
-				if err != nil {
-					return err
-				}
-				if a.json {
-					return a.ui.JSON(map[string]any{"Tags": tags})
-				}
-				var rows [][]string
-				for _, t := range tags {
-					rows = append(rows, []string{aws.ToString(t.TagKey), aws.ToString(t.TagValue)})
-				}
-				return a.ui.Table([]string{"TAG", "VALUE"}, rows)
+				return show(a, "Tags", tags, err, a.printTags)
 			})
 		},
 	}
+}
+
+func (a *app) printTags(tags []types.Tag) error {
+	var rows [][]string
+	for _, t := range tags {
+		rows = append(rows, []string{aws.ToString(t.TagKey), aws.ToString(t.TagValue)})
+	}
+	return a.ui.Table([]string{"TAG", "VALUE"}, rows)
 }
 
 func listTags(ctx context.Context, s keyClient, id *string) ([]types.Tag, error) {

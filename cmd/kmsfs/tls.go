@@ -72,7 +72,7 @@ func (f *tlsFlags) config(files *certs.Files, stateDir, listen string) (config *
 	}
 	dir := f.caDir
 	if dir == "" {
-		dir = filepath.Join(stateDir, "tls")
+		dir = filepath.Join(stateDir, certs.DirName)
 	}
 	authority, err := certs.OpenAuthority(dir, nil)
 	if err != nil {

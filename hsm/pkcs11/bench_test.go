@@ -3,11 +3,10 @@ package pkcs11
 import (
 	"context"
 	"crypto/rand"
-	"slices"
 	"testing"
-	"time"
 
 	"github.com/kmsfs/kmsfs/hsm"
+	"github.com/kmsfs/kmsfs/hsm/hsmtest"
 )
 
 // benchAAD has the size of the key service's.
@@ -84,24 +83,13 @@ func besideRaw(b *testing.B, tok *token) {
 		b.Fatal(err)
 	}
 	out := make([]byte, len(p.sealed))
-	var raw, whole []time.Duration
-	for b.Loop() {
-		start := time.Now()
-		_, rawErr := c.api.decrypt(c.anchor, sub.handle, p.iv, benchAAD, p.sealed, out)
-		middle := time.Now()
+	hsmtest.ByTurns(b, func() error {
+		_, err := c.api.decrypt(c.anchor, sub.handle, p.iv, benchAAD, p.sealed, out)
+		return err
+	}, func() error {
 		_, err := tok.Unwrap(ctx, id, sealed, benchAAD)
-		if rawErr != nil || err != nil {
-			b.Fatal(rawErr, err)
-		}
-		raw, whole = append(raw, middle.Sub(start)), append(whole, time.Since(middle))
-	}
-	slices.Sort(raw)
-	slices.Sort(whole)
-	r, w := raw[len(raw)/2], whole[len(whole)/2]
-	b.ReportMetric(0, "ns/op") // of both together says nothing
-	b.ReportMetric(float64(r), "raw-p50-ns")
-	b.ReportMetric(float64(w), "unwrap-p50-ns")
-	b.ReportMetric(100*float64(r)/float64(w), "%-of-raw-rate")
+		return err
+	})
 }
 
 // BenchmarkWrap measures Wrap of a 32-byte key.

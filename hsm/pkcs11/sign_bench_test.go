@@ -3,11 +3,10 @@ package pkcs11
 import (
 	"context"
 	"crypto"
-	"slices"
 	"testing"
-	"time"
 
 	"github.com/kmsfs/kmsfs/hsm"
+	"github.com/kmsfs/kmsfs/hsm/hsmtest"
 )
 
 // BenchmarkSignBesideRaw compares Sign and MAC with the module's own rate: the same
@@ -45,27 +44,6 @@ func BenchmarkSignBesideRaw(b *testing.B) {
 		}
 		out := make([]byte, maxSignature)
 		raw := func() error { _, err := conn.api.sign(conn.anchor, m, sub.handle, digest, out); return err }
-		b.Run(c.name, func(b *testing.B) { byTurns(b, raw, whole) })
+		b.Run(c.name, func(b *testing.B) { hsmtest.ByTurns(b, raw, whole) })
 	}
-}
-
-// byTurns measures two functions in turn and reports their medians.
-func byTurns(b *testing.B, raw, whole func() error) {
-	var one, other []time.Duration
-	for b.Loop() {
-		start := time.Now()
-		rawErr := raw()
-		middle := time.Now()
-		if err := whole(); err != nil || rawErr != nil {
-			b.Fatal(rawErr, err)
-		}
-		one, other = append(one, middle.Sub(start)), append(other, time.Since(middle))
-	}
-	slices.Sort(one)
-	slices.Sort(other)
-	r, w := one[len(one)/2], other[len(other)/2]
-	b.ReportMetric(0, "ns/op") // of both together says nothing
-	b.ReportMetric(float64(r), "raw-p50-ns")
-	b.ReportMetric(float64(w), "whole-p50-ns")
-	b.ReportMetric(100*float64(r)/float64(w), "%-of-raw-rate")
 }

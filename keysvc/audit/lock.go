@@ -39,12 +39,9 @@ func openFileLock(path string, letGo func()) (fileLock, error) {
 	return fileLock{wanted: wanted, timer: timer}, nil
 }
 
-// take returns with the file's lock, which it takes unless it has it. It waits for
-// other processes until the deadline, and gives context.DeadlineExceeded then.
+// take takes the file's lock, which isn't held. It waits for other processes until the
+// deadline, and gives context.DeadlineExceeded then.
 func (k *fileLock) take(f *os.File, timeout time.Duration) error {
-	if k.held {
-		return nil
-	}
 	now := time.Now()
 	deadline := now.Add(timeout)
 	if k.claimed(now) {

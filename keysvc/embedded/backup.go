@@ -12,6 +12,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/kmsfs/kmsfs/keysvc/api/certs"
+	"github.com/kmsfs/kmsfs/keysvc/api/principals"
 	"github.com/kmsfs/kmsfs/keysvc/embedded/archive"
 	"github.com/kmsfs/kmsfs/keysvc/store/sqlite"
 )
@@ -21,7 +23,7 @@ import (
 // another token or database.
 
 // backedUp are the files and directories of a backup, if they are there.
-var backedUp = []string{configFile, pinFile, clustersFile, "principals.json", "tls", tokenDir}
+var backedUp = []string{configFile, pinFile, clustersFile, principals.FileName, certs.DirName, tokenDir}
 
 // stagePrefix begins the name of a directory in which a backup is put together.
 const stagePrefix = "backup-"

@@ -18,6 +18,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// DirName is the name of the authority's directory in a state directory.
+const DirName = "tls"
+
 // How long certificates live.
 const (
 	AuthorityLife = 10 * 365 * 24 * time.Hour
